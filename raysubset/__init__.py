@@ -1,0 +1,50 @@
+"""raysubset: AutoML on Ray that trains every trial on a small part of the data, chosen anew each epoch.
+
+Importing this package loads neither Ray nor PyTorch; a name loads what it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raysubset.data.catalog import load_dataset as load_dataset
+    from raysubset.data.dataset import Dataset as Dataset
+    from raysubset.experiment import Experiment as Experiment
+    from raysubset.experiment import SearchOptions as SearchOptions
+    from raysubset.hpo.space import choice as choice
+    from raysubset.hpo.space import integer as integer
+    from raysubset.hpo.space import loguniform as loguniform
+    from raysubset.hpo.space import uniform as uniform
+    from raysubset.selection.plan import SubsetPlan as SubsetPlan
+    from raysubset.training.recipe import Recipe as Recipe
+    from raysubset.types import Selection as Selection
+
+_HOMES = {
+    "Dataset": "raysubset.data.dataset",
+    "Experiment": "raysubset.experiment",
+    "Recipe": "raysubset.training.recipe",
+    "SearchOptions": "raysubset.experiment",
+    "Selection": "raysubset.types",
+    "Subset": "raysubset.runtime.subset",
+    "SubsetPlan": "raysubset.selection.plan",
+    "choice": "raysubset.hpo.space",
+    "integer": "raysubset.hpo.space",
+    "load_dataset": "raysubset.data.catalog",
+    "loguniform": "raysubset.hpo.space",
+    "tune": "raysubset.tuning.api",
+    "uniform": "raysubset.hpo.space",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'raysubset' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,5 @@
+"""``python -m raysubset``: the command line."""
+
+from raysubset.cli import main
+
+main()

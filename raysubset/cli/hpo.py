@@ -1,0 +1,181 @@
+"""``raysubset hpo``: search hyper-parameters on subsets, retrain the best on everything, show what it saved."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tomllib
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from rich.console import Console
+from typer import Option
+
+from raysubset.cli.output import print_summary
+from raysubset.data.catalog import load_dataset
+from raysubset.data.dataset import Dataset
+from raysubset.errors import OptionsError
+from raysubset.experiment import Experiment, Score, SearchOptions
+from raysubset.hpo.pairing import Pairing
+from raysubset.hpo.space import Domain, space_from_plain
+from raysubset.selection.plan import FirstEpochChoice, SubsetPlan
+from raysubset.selection.ratio import Schedule
+from raysubset.training.recipe import Recipe
+from raysubset.tuning.presets import Preset, default_space, expected_samples, preset_for, seconds_per_sample
+from raysubset.tuning.progress import RichProgress, duration
+from raysubset.tuning.run import InterruptedRunError, Run, create_run, open_run
+from raysubset.tuning.stage import stage_rungs
+
+
+def hpo(
+    data: Annotated[
+        str, Option(help="cifar10, cifar100, mnist, fashion-mnist, embedded or a folder.")
+    ] = "cifar10",
+    data_dir: Annotated[Path | None, Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
+    limit: Annotated[int | None, Option(help="Use only so many rows of each split.")] = None,
+    model: Annotated[str | None, Option(help="Model of the zoo (default: by data and device).")] = None,
+    ratio: Annotated[float, Option(help="Mean share of the data an epoch trains on, in (0, 1].")] = 0.1,
+    selector: Annotated[str, Option(help="asp, adaptive-random, random or full.")] = "asp",
+    metric: Annotated[str, Option(help="mixture, gradient, loss, entropy, prediction or random.")] = "mixture",
+    schedule: Annotated[Schedule, Option(help="Subset sizes: large first, or all alike.")] = "dynamic",
+    first_epoch: Annotated[FirstEpochChoice, Option(help="auto is scheduled in a search.")] = "auto",
+    search: Annotated[str, Option(help="tpe or random.")] = "tpe",
+    scheduler: Annotated[str, Option(help="asha or none.")] = "asha",
+    trials: Annotated[int | None, Option(help="Configurations to try.")] = None,
+    epochs: Annotated[int | None, Option(help="Epochs of a whole trial.")] = None,
+    space: Annotated[Path | None, Option(help="TOML file with the search space.")] = None,
+    concurrency: Annotated[int, Option(help="Trials at a time (0: what the machine serves).")] = 0,
+    score: Annotated[Score, Option(help="What rungs compare, on the validation split.")] = "loss",
+    evaluate: Annotated[str, Option(help="Validate at rungs, or after all epochs.")] = "rungs",
+    pairing: Annotated[Pairing, Option(help="Random numbers that trials share.")] = "both",
+    budget_epochs: Annotated[
+        float | None,
+        Option(help="Full-data epochs the full search may cost; a subset search gets ratio times that."),
+    ] = None,
+    retrain: Annotated[int, Option(help="Best configurations retrained on all data.")] = 3,
+    seed: Annotated[int, Option(help="The seed of everything.")] = 0,
+    name: Annotated[str | None, Option(help="Run name (default: data, model and time).")] = None,
+    root: Annotated[Path, Option(help="Folder of all runs.")] = Path("runs"),
+    resume: Annotated[bool, Option("--resume", help="Go on with the run of that name.")] = False,
+    compare_full: Annotated[
+        bool, Option("--compare-full", help="Run the same search on all the data beside it.")
+    ] = False,
+    smoke: Annotated[bool, Option("--smoke", help="A run of seconds, to see that everything works.")] = False,
+    dashboard: Annotated[
+        bool, Option("--dashboard", help="Start the Ray dashboard with a local session.")
+    ] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Search hyper-parameters on a chosen part of the data, retrain the best on everything, report what it saved."""
+    console = Console(stderr=as_json)
+    if resume and name is None:
+        raise OptionsError("--resume needs the --name of the run to go on with.")
+    loaded = load_dataset(data, data_dir, limit=limit, allow_fallback=True)
+    if loaded.note:
+        console.print(loaded.note, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    listener = RichProgress(console)
+    if resume:
+        run = open_run(root / str(name), loaded, listener)
+    else:
+        preset = preset_for(loaded, torch.cuda.is_available(), smoke)
+        model = model or preset.model
+        experiment = Experiment(
+            name=name or f"{data.replace('/', '-').strip('-.')}-{model}-{datetime.now():%Y%m%d-%H%M%S}",
+            model=model,
+            plan=SubsetPlan(
+                selector=selector, metric=metric, ratio=ratio, schedule=schedule, first_epoch=first_epoch
+            ),
+            recipe=_recipe(loaded, preset, epochs),
+            space=_space(space, preset),
+            search=SearchOptions(
+                search=search,
+                scheduler=scheduler,
+                trials=trials or preset.trials,
+                concurrency=concurrency,
+                score=score,
+                evaluate=evaluate,
+                pairing=pairing,
+                retrain=1 if smoke else retrain,
+                budget_epochs=budget_epochs,
+            ),
+            seed=seed,
+        )
+        run = create_run(
+            experiment,
+            loaded,
+            root,
+            listener,
+            command=shlex.join(["raysubset", *sys.argv[1:]] if sys.argv[1:2] == ["hpo"] else sys.argv),
+            settings={"compare_full": compare_full},
+        )
+    _announce(run, console)
+    _go(run, compare_full or bool(run.info.settings.get("compare_full")), dashboard)
+    print_summary(run.folder, run.report(), console, as_json)
+
+
+def _recipe(data: Dataset, preset: Preset, epochs: int | None) -> Recipe:
+    """Colour images are cropped and flipped as the papers do; digits are not."""
+    augment = len(data.input_shape) == 3 and data.input_shape[0] == 3
+    return Recipe(
+        epochs=epochs or preset.epochs,
+        batch_size=preset.batch_sizes[0],
+        flip=0.5 if augment else 0.0,
+        crop_padding=4 if augment else 0,
+    )
+
+
+def _space(file: Path | None, preset: Preset) -> dict[str, Domain]:
+    if file is None:
+        return default_space(preset.batch_sizes)
+    try:
+        plain = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise OptionsError(f"Search space file {file}: {error}.") from error
+    return space_from_plain(plain.get("space", plain))
+
+
+def _announce(run: Run, console: Console) -> None:
+    """Say what will run and what it is predicted to cost."""
+    experiment, options = run.experiment, run.experiment.search
+    n = run.info.n_train
+    rungs = stage_rungs(experiment, n)
+    samples = expected_samples(rungs, options.trials, options.eta)
+    on_all = expected_samples(stage_rungs(experiment.on_full_data(), n), options.trials, options.eta)
+    shape, classes = run.data.input_shape, run.data.num_classes
+    seconds = samples * seconds_per_sample(experiment.model, shape, classes, experiment.recipe.batch_size)
+    lines = [
+        f"{experiment.name}: {run.info.dataset}, {run.info.model}, {run.info.device}",
+        f"{options.trials} trials of {experiment.recipe.epochs} epochs at ratio {experiment.plan.ratio:g}, judged "
+        f"after {', '.join(f'{level:,.0f}' for level in rungs.levels)} samples",
+        f"predicted: {samples:,.0f} samples (on all data {on_all:,.0f}), {duration(seconds)} of training on one worker",
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if options.scheduler != "none" and rungs.halvings < 2:
+        console.print(
+            f"only {rungs.halvings} halvings fit this plan, so bad trials are stopped late: more epochs or "
+            "first_epoch=scheduled would mend that",
+            style="yellow",
+            soft_wrap=True,
+        )
+
+
+def _go(run: Run, compare_full: bool, dashboard: bool) -> None:
+    """Run the stages that are not finished; an interruption still leaves a report."""
+    try:
+        with run.session(dashboard) as session:
+            ranked = session.search()
+            ranked_full = session.search_full() if compare_full else ()
+            result = session.retrain(ranked)
+            result_full = session.retrain(ranked_full, "retrain-full") if ranked_full else None
+            run.note(
+                result=session.test(result),
+                result_full=session.test(result_full, "retrain-full") if result_full else None,
+            )
+    except InterruptedRunError as error:
+        command = f"raysubset hpo --resume --name {run.experiment.name} --root {run.folder.parent}"
+        raise InterruptedRunError(
+            f"{error} So far: {run.report()}. Go on with: {command} (and the same --data and --data-dir)."
+        ) from None

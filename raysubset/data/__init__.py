@@ -1,0 +1,1 @@
+"""Data sets in memory: readers, splits, augmentation and batches."""

@@ -1,0 +1,187 @@
+"""Experiment: everything a search is made of, as one frozen object that goes to and from TOML. No Ray."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import tomli_w
+
+from raysubset.errors import OptionsError, UnknownNameError
+from raysubset.hpo.pairing import PAIRINGS, Pairing
+from raysubset.hpo.space import Space, check_space, space_from_plain, space_to_plain
+from raysubset.models.catalog import ModelBuilder
+from raysubset.selection.plan import SubsetPlan
+from raysubset.training.recipe import Recipe
+
+Score = Literal["loss", "accuracy"]
+SEARCHERS: tuple[str, ...] = ("tpe", "random")
+SCHEDULERS: tuple[str, ...] = ("asha", "none")
+EVALUATE: tuple[str, ...] = ("rungs", "epochs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """How configurations are proposed, judged and paid for.
+
+    Attributes:
+        search: "tpe" or "random".
+        scheduler: "asha" (stopping type, rungs in samples) or "none" (every trial runs to its end).
+        trials: Configurations at most, >= 1.
+        concurrency: Trials at a time; 0 takes as many as the cluster's CPUs or GPUs serve.
+        eta: Reduction factor of the rungs, >= 2.
+        score: What rungs and the searcher compare: validation "loss" (ranks better at low rungs) or "accuracy".
+        evaluate: Validation passes at "rungs" and the end, or after all "epochs".
+        pairing: Random numbers that trials share: "both", "subset" or "none".
+        retrain: Best configurations retrained on all data, 0 for none.
+        budget_epochs: Full-data epochs (over all trials) that the full search may cost; this one may cost ratio
+            times that. None: as many samples as all trials could consume.
+
+    Raises:
+        UnknownNameError: search or scheduler unknown.
+        OptionsError: Any other option out of range; all in one message.
+    """
+
+    search: str = "tpe"
+    scheduler: str = "asha"
+    trials: int = 16
+    concurrency: int = 0
+    eta: int = 3
+    score: Score = "loss"
+    evaluate: str = "rungs"
+    pairing: Pairing = "both"
+    retrain: int = 3
+    budget_epochs: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.search not in SEARCHERS:
+            raise UnknownNameError.of("search", self.search, SEARCHERS)
+        if self.scheduler not in SCHEDULERS:
+            raise UnknownNameError.of("scheduler", self.scheduler, SCHEDULERS)
+        faults = [
+            f"{name}={value!r}, need one of {', '.join(allowed)}"
+            for name, value, allowed in (
+                ("score", self.score, get_args(Score)),
+                ("evaluate", self.evaluate, EVALUATE),
+                ("pairing", self.pairing, PAIRINGS),
+            )
+            if value not in allowed
+        ]
+        for name, value, least in (
+            ("trials", self.trials, 1),
+            ("concurrency", self.concurrency, 0),
+            ("eta", self.eta, 2),
+            ("retrain", self.retrain, 0),
+        ):
+            if value < least:
+                faults.append(f"{name}={value}, need at least {least}")
+        if self.budget_epochs is not None and not self.budget_epochs > 0:
+            faults.append(f"budget_epochs={self.budget_epochs!r}, need a number > 0")
+        if faults:
+            raise OptionsError.of("SearchOptions", faults)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """A search over one data set.
+
+    Attributes:
+        name: Run name; the run's folder carries it.
+        model: A name of the model zoo, or a callable ``(num_classes, input_shape) -> nn.Module``.
+        plan: How each trial chooses its data.
+        recipe: How each trial trains; the space overrides its fields.
+        space: What is searched: Recipe field -> domain.
+        search: Proposing, judging, paying.
+        validation: Share of the training rows held out for judging, in (0, 1).
+        seed: The seed of everything.
+
+    Raises:
+        SearchSpaceError: The space is empty or names a key that no Recipe has.
+        OptionsError: name or validation out of range.
+    """
+
+    name: str
+    model: str | ModelBuilder
+    plan: SubsetPlan = field(default_factory=SubsetPlan)
+    recipe: Recipe = field(default_factory=Recipe)
+    space: Space
+    search: SearchOptions = field(default_factory=SearchOptions)
+    validation: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_space(self.space, Recipe.tunable())
+        faults = []
+        if not self.name or self.name != Path(self.name).name or self.name.startswith("."):
+            faults.append(f"name={self.name!r}, need a plain folder name")
+        if not 0 < self.validation < 1:
+            faults.append(f"validation={self.validation!r}, need a share in (0, 1)")
+        if faults:
+            raise OptionsError.of("Experiment", faults)
+
+    def on_full_data(self) -> Experiment:
+        """Return the same search with every trial on all the data."""
+        return replace(self, plan=SubsetPlan.full())
+
+    def to_toml(self) -> str:
+        """Return the experiment as TOML; a callable model is written as "module:name"."""
+        plain: dict[str, Any] = {
+            "name": self.name,
+            "model": self.model
+            if isinstance(self.model, str)
+            else f"{self.model.__module__}:{self.model.__qualname__}",
+            "validation": self.validation,
+            "seed": self.seed,
+        }
+        for part in ("plan", "recipe", "search"):
+            plain[part] = {k: v for k, v in asdict(getattr(self, part)).items() if v is not None}
+        plain["space"] = space_to_plain(self.space)
+        return tomli_w.dumps(plain)
+
+    @classmethod
+    def from_toml(cls, text: str) -> Experiment:
+        """Read an experiment; what is left out keeps its default.
+
+        Raises:
+            OptionsError: Not TOML, an unknown key (lists the known ones), or a value out of range.
+        """
+        try:
+            plain = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise OptionsError(f"Experiment is not valid TOML: {error}.") from error
+        known = {f.name for f in fields(cls)}
+        _refuse_unknown("experiment", plain, known)
+        parts: dict[str, Any] = {
+            k: v for k, v in plain.items() if k not in ("plan", "recipe", "search", "space", "model")
+        }
+        for part, kind in (("plan", SubsetPlan), ("recipe", Recipe), ("search", SearchOptions)):
+            if part in plain:
+                parts[part] = _from_table(kind, part, plain[part])
+        return cls(**parts, model=_model(plain.get("model", "")), space=space_from_plain(plain.get("space", {})))
+
+
+def _from_table(kind: type[Any], name: str, table: Mapping[str, Any]) -> Any:
+    _refuse_unknown(name, table, {f.name for f in fields(kind)})
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+
+
+def _refuse_unknown(name: str, table: Mapping[str, Any], known: set[str]) -> None:
+    if unknown := sorted(set(table) - known):
+        raise OptionsError.of(
+            name, [f"unknown key {key!r}" for key in unknown] + [f"known: {', '.join(sorted(known))}"]
+        )
+
+
+def _model(reference: str) -> str | ModelBuilder:
+    module, colon, name = reference.partition(":")
+    if not colon:
+        return reference
+    try:
+        builder: ModelBuilder = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise OptionsError(f"model={reference!r} cannot be imported: {error}.") from error
+    return builder

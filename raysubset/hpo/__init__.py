@@ -1,0 +1,1 @@
+"""Pure cores of multi-fidelity search: rungs, halving, budgets, spaces. No Ray."""

@@ -1,0 +1,86 @@
+"""Asynchronous successive halving, stopping type: a pure core without clock, cluster or randomness.
+
+When a trial reaches a rung, its loss is compared with those already there: it goes on if it is not worse than
+the best 1/eta quantile of them, else it stops for good. The first trial at a rung always goes on. A trial is
+judged at a rung once, at the highest rung its report reached.
+
+References:
+    [1] Li et al., 2020, "A system for massively parallel hyperparameter tuning", arXiv:1810.05934.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from raysubset.hpo.rungs import Rungs
+
+
+@dataclass(slots=True)
+class StoppingHalving:
+    """Rungs, and the losses seen at each; state goes to and from JSON.
+
+    Attributes:
+        rungs: Where trials are judged.
+        eta: Reduction factor.
+        losses: rung index -> trial -> loss (inf for a failed one).
+    """
+
+    rungs: Rungs
+    eta: int = 3
+    losses: list[dict[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.losses = self.losses or [{} for _ in self.rungs.levels]
+
+    def keep(self, trial: str, samples_consumed: int, loss: float) -> bool:
+        """Judge a report.
+
+        Args:
+            trial: Trial id.
+            samples_consumed: Where the trial stands.
+            loss: Its score, smaller is better; NaN counts as infinitely bad.
+
+        Returns:
+            True if the trial may go on. A report between rungs, or at a rung already judged, may.
+        """
+        rung = self.rungs.reached(samples_consumed)
+        if rung < 0 or any(trial in judged for judged in self.losses[rung:]):
+            return True
+        earlier = list(self.losses[rung].values())
+        loss = math.inf if math.isnan(loss) else loss
+        self.losses[rung][trial] = loss
+        return not earlier or loss <= _quantile(earlier, 1 / self.eta)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the state in plain types; an infinite loss becomes None."""
+        finite = [{t: x if math.isfinite(x) else None for t, x in judged.items()} for judged in self.losses]
+        return {
+            "levels": list(self.rungs.levels),
+            "epochs": list(self.rungs.epochs),
+            "eta": self.eta,
+            "losses": finite,
+        }
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> StoppingHalving:
+        """Rebuild the core from `to_json`."""
+        losses = [
+            {t: math.inf if x is None else float(x) for t, x in judged.items()} for judged in state["losses"]
+        ]
+        return cls(Rungs(tuple(state["levels"]), tuple(state["epochs"])), int(state["eta"]), losses)
+
+
+def _quantile(losses: list[float], share: float) -> float:
+    """Linear quantile that survives infinities (numpy's would make inf - inf = NaN)."""
+    ordered = np.sort(losses)
+    position = share * (len(ordered) - 1)
+    low = math.floor(position)
+    below, above = float(ordered[low]), float(ordered[min(low + 1, len(ordered) - 1)])
+    if position == low or above == below:
+        return below
+    return below + (above - below) * (position - low)

@@ -1,0 +1,173 @@
+"""records.jsonl: one `TrialRecord` per line, appended while a run goes on and read back afterwards.
+
+A line is written by one system call on a file opened for appending, so a crash leaves at most one cut line,
+at the end. A resumed run may report a (stage, trial, epoch) again: the last line wins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from raysubset.errors import RecordError, StorageError
+from raysubset.types import TrialRecord
+
+RECORDS_FILE = "records.jsonl"
+STATUSES = ("running", "stopped", "done", "failed")
+_COUNTS = ("epoch", "epochs", "samples_consumed")
+_NUMBERS = ("equiv_epochs", "ratio", "train_loss", "train_s", "select_s", "eval_s", "finished_s")
+_OPTIONAL_NUMBERS = ("val_loss", "val_accuracy", "rung")
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records of one run, each (stage, trial, epoch) once.
+
+    Attributes:
+        rows: In the order of their (last) lines.
+        warnings: What was left out and why, in words; empty for a clean file.
+    """
+
+    rows: tuple[TrialRecord, ...]
+    warnings: tuple[str, ...] = ()
+
+    def stage(self, name: str) -> tuple[TrialRecord, ...]:
+        """Return the records of one stage, in file order."""
+        return tuple(row for row in self.rows if row.stage == name)
+
+
+def read_records(path: Path) -> Records:
+    """Read a records file.
+
+    A last line without a newline that is not complete JSON was cut short by a crash: it is left out and named
+    in ``warnings``.
+
+    Raises:
+        StorageError: The file cannot be read.
+        RecordError: Any other bad line; the message names file and line.
+
+    Cost: O(bytes of the file) time and memory.
+    """
+    try:
+        *lines, tail = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
+    warnings: tuple[str, ...] = ()
+    if tail and _is_complete(tail):
+        lines.append(tail)
+    elif tail:
+        warnings = (f"{path.name}, line {len(lines) + 1}: cut short (by a crash?) and left out.",)
+    latest: dict[tuple[str, str, int], TrialRecord] = {}
+    for number, line in enumerate(lines, start=1):
+        record = _parse(line, f"{path}, line {number}")
+        key = (record.stage, record.trial, record.epoch)
+        latest.pop(key, None)  # so that the repeated record also takes the later place
+        latest[key] = record
+    return Records(tuple(latest.values()), warnings)
+
+
+def _is_complete(line: bytes) -> bool:
+    """No proper prefix of a JSON object is JSON, so a line that parses was not cut."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse(line: bytes, where: str) -> TrialRecord:
+    """Read and check one line; ``where`` names it in errors."""
+    try:
+        record = TrialRecord.from_json(line.decode("utf-8"))
+    except (RecordError, UnicodeDecodeError) as error:
+        raise RecordError(f"{where}: {error}") from error
+    faults = _faults(record)
+    if faults:
+        raise RecordError(f"{where}: " + "; ".join(faults))
+    return record
+
+
+def _faults(record: TrialRecord) -> list[str]:
+    """Name the fields whose values no writer of ours produces; arithmetic on them would fail far from here."""
+    faults = [f"{name} must be text, got {value!r}" for name in ("stage", "trial", "metric_used", "reason")
+              if not isinstance(value := getattr(record, name), str)]  # fmt: skip
+    for name in _COUNTS:
+        if not isinstance(value := getattr(record, name), int) or isinstance(value, bool) or value < 0:
+            faults.append(f"{name} must be an integer >= 0, got {value!r}")
+    for name in _NUMBERS + _OPTIONAL_NUMBERS:
+        value = getattr(record, name)
+        if value is None and name in _OPTIONAL_NUMBERS:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            faults.append(f"{name} must be a number, got {value!r}")
+    if record.status not in STATUSES:
+        faults.append(f"status must be one of {', '.join(STATUSES)}, got {record.status!r}")
+    if not isinstance(record.config, Mapping):
+        faults.append(f"config must be a mapping, got {record.config!r}")
+    return faults
+
+
+class RecordWriter:
+    """Appends records to a file, one line and one system call each; not for use by several threads.
+
+    Opening creates the folder. A last line that an earlier crash cut short is removed, so that the next record
+    does not grow onto it.
+
+    Raises:
+        StorageError: The folder or file cannot be opened for writing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)
+            _mend_tail(path)
+        except OSError as error:
+            raise StorageError(f"Cannot write records to {path}: {error.strerror or error}.") from error
+
+    def append(self, record: TrialRecord) -> None:
+        """Write one record; it is in the operating system's hands when this returns.
+
+        Raises:
+            StorageError: The line cannot be written whole (for example, disk full); no part of it remains.
+        """
+        line = record.to_json().encode("utf-8") + b"\n"
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            if (written := self._file.write(line)) != len(line):
+                raise OSError(0, f"{written} of {len(line)} bytes written")
+        except OSError as error:
+            self._file.truncate(size)
+            raise StorageError(f"Cannot append to {self.path}: {error.strerror}. Is the disk full?") from error
+
+    def close(self) -> None:
+        """Close the file; closing twice does nothing."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _mend_tail(path: Path) -> None:
+    """End the last line with a newline, or remove it when a crash cut it short."""
+    content = path.read_bytes()
+    start = content.rfind(b"\n") + 1
+    if start == len(content):
+        return
+    with path.open("r+b") as file:
+        if _is_complete(content[start:]):
+            file.seek(0, os.SEEK_END)
+            file.write(b"\n")
+        else:
+            file.truncate(start)

@@ -1,0 +1,224 @@
+"""run.json: what was asked of a run and what came out, beside the records that show how.
+
+The runner writes it when the run starts and again after every stage, so that an interrupted run still says
+what it was. Parts not known yet are left out; the report shows them as "not measured".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from raysubset.errors import RecordError, StorageError
+from raysubset.report.atomic import write_text
+
+RUN_FILE = "run.json"
+RUN_SCHEMA = 1
+SCORES = ("loss", "accuracy")
+STAGES = ("search", "search-full", "retrain", "retrain-full")
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class StageInfo:
+    """What one stage cost, as the runner counted it.
+
+    Attributes:
+        wall_s: Seconds from the start of the stage to its end (to the last write, when unfinished).
+        samples: Samples consumed by all its trials, work repeated after a resume included.
+        trials: Trials started.
+        finished: Whether the stage came to its own end.
+        planned_samples: Samples the stage would consume if no trial were stopped early, or None.
+    """
+
+    wall_s: float
+    samples: int
+    trials: int
+    finished: bool
+    planned_samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a search found, after the best configuration was trained again.
+
+    Accuracies are shares in [0, 1]; None means not measured.
+    """
+
+    best_config: Mapping[str, Any]
+    val_accuracy: float | None = None
+    test_accuracy: float | None = None
+    test_loss: float | None = None
+    retrain_epochs: int | None = None
+    retrain_samples: int | None = None
+    retrain_wall_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """The facts of one run.
+
+    Attributes:
+        name: The run's name.
+        dataset: The data set really used, which may be another than the one asked for.
+        dataset_source: Where it came from, e.g. a folder, or "embedded".
+        n_train, n_validation, n_test: Rows of each split; ``n_train`` is the pool that subsets are drawn from.
+        model: The model's name.
+        selector, metric, ratio, schedule, budget, first_epoch: The subset plan; ``ratio`` in (0, 1].
+        search, scheduler: How configurations are proposed and stopped.
+        score: What ranks trials: "loss" (validation, lower is better) or "accuracy" (higher is better).
+        trials, epochs: Trials planned and epochs planned for each.
+        seed: The experiment's seed.
+        device: E.g. "cpu" or "cuda:0".
+        command: The command line that repeats the run.
+        started: ISO 8601 time of the start.
+        versions: Package name -> version.
+        dataset_note: What was tried when the data set is not the one asked for, else "".
+        settings: Every other option of the experiment, nested as in its file.
+        stages: Stage name -> what it cost; stages not begun are absent.
+        result, result_full: What the search, and the comparison search on all data, found.
+
+    Raises:
+        RecordError: A count, share or score is out of range; all faults are named together.
+    """
+
+    name: str
+    dataset: str
+    dataset_source: str
+    n_train: int
+    n_validation: int
+    n_test: int
+    model: str
+    selector: str
+    metric: str
+    ratio: float
+    schedule: str
+    budget: str
+    first_epoch: str
+    search: str
+    scheduler: str
+    score: str
+    trials: int
+    epochs: int
+    seed: int
+    device: str
+    command: str
+    started: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    dataset_note: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    stages: Mapping[str, StageInfo] = field(default_factory=dict)
+    result: Result | None = None
+    result_full: Result | None = None
+    schema: int = RUN_SCHEMA
+
+    def __post_init__(self) -> None:
+        lowest = {"n_train": 1, "n_validation": 0, "n_test": 0, "trials": 1, "epochs": 1}
+        faults = [
+            f"{key} must be >= {low}, got {value}"
+            for key, low in lowest.items()
+            if (value := getattr(self, key)) < low
+        ]
+        if not 0.0 < self.ratio <= 1.0:
+            faults.append(f"ratio must be in (0, 1], got {self.ratio}")
+        if self.score not in SCORES:
+            faults.append(f"score must be one of {', '.join(SCORES)}, got {self.score!r}")
+        if unknown := sorted(set(self.stages) - set(STAGES)):
+            faults.append(f"stages must be among {', '.join(STAGES)}, got {', '.join(unknown)}")
+        for key in ("result", "result_full"):
+            faults += _result_faults(key, getattr(self, key), self.n_test)
+        if faults:
+            raise RecordError(f"Run {self.name!r}: " + "; ".join(faults))
+
+    def to_json(self) -> str:
+        """Return strict, indented JSON; non-finite floats become null."""
+        return json.dumps(_finite(asdict(self)), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> RunInfo:
+        """Read what `to_json` wrote.
+
+        Raises:
+            RecordError: Not JSON, another schema, fields missing, unknown or out of range.
+        """
+        try:
+            row = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise RecordError(f"Run facts are not JSON: {error}.") from error
+        if not isinstance(row, dict) or row.get("schema") != RUN_SCHEMA:
+            found = row.get("schema") if isinstance(row, dict) else type(row).__name__
+            raise RecordError(f"Run facts have schema {found!r}, this version reads {RUN_SCHEMA}.")
+        for key in ("result", "result_full"):
+            if row.get(key) is not None:
+                row[key] = _build(Result, row[key], key)
+        stages = row.get("stages", {})
+        if not isinstance(stages, dict):
+            raise RecordError(f"Run facts: stages must be a mapping, got {stages!r}.")
+        row["stages"] = {name: _build(StageInfo, facts, f"stages.{name}") for name, facts in stages.items()}
+        return _build(cls, row, "run")
+
+    def write(self, folder: Path) -> Path:
+        """Write ``folder``/run.json in one step and return its path; raises StorageError."""
+        write_text(folder / RUN_FILE, self.to_json())
+        return folder / RUN_FILE
+
+    @classmethod
+    def read(cls, folder: Path) -> RunInfo:
+        """Read ``folder``/run.json.
+
+        Raises:
+            StorageError: The file cannot be read; is the folder that of a run?
+            RecordError: Its content is not that of a run; the message names the file.
+        """
+        path = folder / RUN_FILE
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            message = f"Cannot read {path}: {error.strerror or error}. Is {folder} the folder of a run?"
+            raise StorageError(message) from error
+        except (RecordError, UnicodeDecodeError) as error:
+            raise RecordError(f"{path}: {error}") from error
+
+
+def _result_faults(key: str, result: Result | None, n_test: int) -> list[str]:
+    """Check shares, and that a test accuracy comes with test rows (its interval needs their number)."""
+    if result is None:
+        return []
+    shares = (("val_accuracy", result.val_accuracy), ("test_accuracy", result.test_accuracy))
+    faults = [f"{key}.{name} must be in [0, 1], got {share}" for name, share in shares
+              if share is not None and not 0.0 <= share <= 1.0]  # fmt: skip
+    if result.test_accuracy is not None and n_test == 0:
+        faults.append(f"{key}.test_accuracy is given, but n_test is 0")
+    return faults
+
+
+def _build(kind: type[_T], row: Any, where: str) -> _T:
+    """Make a dataclass from a JSON object, naming every missing and unknown field at once."""
+    if not isinstance(row, dict):
+        raise RecordError(f"{where} must be an object, got {row!r}.")
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    required = {name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING}
+    faults = [f"missing {name}" for name in sorted(required - set(row))]
+    faults += [f"unknown {name}" for name in sorted(set(row) - set(known))]
+    if faults:
+        raise RecordError(f"{where}: {'; '.join(faults)}. Fields: {', '.join(known)}.")
+    try:
+        return kind(**row)
+    except TypeError as error:
+        raise RecordError(f"{where}: a value has the wrong type ({error}).") from error
+
+
+def _finite(value: Any) -> Any:
+    """Strict JSON knows no NaN or infinity: they become None, inside mappings and lists too."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,220 @@
+"""Trial: one configuration trained on its subsets, epoch by epoch.
+
+The same code runs in a Tune trial, in a retraining and in a single run; only the client and the row source
+differ.
+
+    subset  = client.next(epoch)                     one call
+    train the epoch on those rows, signals collected from the same forward pass
+    client.record(epoch, signals)                    fire and forget
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from raysubset.data.batches import RowSource, epoch_batches, evaluation_batches
+from raysubset.data.transform import Transform
+from raysubset.errors import NonFiniteLossError
+from raysubset.hpo.pairing import TrialSeeds
+from raysubset.models.catalog import ModelBuilder, build_model
+from raysubset.proxy.signals import SignalRecorder
+from raysubset.proxy.stream import StreamSpec
+from raysubset.runtime.client import SelectorClient
+from raysubset.seeds import seed64
+from raysubset.selection.plan import SubsetPlan
+from raysubset.training.evaluate import Evaluation, evaluate
+from raysubset.training.loop import train_epoch
+from raysubset.training.optimizer import build_optimizer
+from raysubset.training.recipe import Recipe
+from raysubset.training.schedule import epoch_progress
+
+EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSpec:
+    """What a trial is made from.
+
+    Attributes:
+        trial: Its id, unique at the selector.
+        model: Zoo name or builder.
+        recipe: Training options, the search space's values already applied.
+        plan: How it chooses its data, ``first_epoch`` already resolved.
+        seeds: Of its subsets and of its initial weights.
+        num_classes: Width of the model's output.
+        device: Torch device string.
+    """
+
+    trial: str
+    model: str | ModelBuilder
+    recipe: Recipe
+    plan: SubsetPlan
+    seeds: TrialSeeds
+    num_classes: int
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """One epoch: how much was trained on what, and what it cost in seconds."""
+
+    epoch: int
+    samples_consumed: int
+    ratio: float
+    metric_used: str
+    train_loss: float
+    train_s: float
+    select_s: float
+
+
+class Trial:
+    """A model, its optimiser and its place in training.
+
+    Args:
+        spec: What to train.
+        train, validation: Rows to train on and to judge by.
+        transform: The data's statistics; flip and crop come from the recipe.
+        client: Serves the subsets.
+
+    Raises:
+        ModelError: The plan needs signals and the model has no last nn.Linear.
+        BudgetError: The plan's budget does not fit the data.
+    """
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        train: RowSource,
+        validation: RowSource,
+        transform: Transform,
+        client: SelectorClient,
+    ) -> None:
+        self.spec = spec
+        self.epoch = 0
+        self.samples_consumed = 0
+        self._train, self._validation, self._client = train, validation, client
+        recipe = spec.recipe
+        self._transform = replace(transform, flip=recipe.flip, crop_padding=recipe.crop_padding)
+        shape = train.rows(np.zeros(1, dtype=np.int64))[0].shape[1:]
+        layout = torch.channels_last if recipe.channels_last else torch.preserve_format
+        model = build_model(spec.model, num_classes=spec.num_classes, input_shape=shape, seed=spec.seeds.init)
+        self.model = model.to(spec.device).to(memory_format=layout)
+        self._optimizer = build_optimizer(self.model, recipe)
+        self._recorder = SignalRecorder(self.model, recipe.label_smoothing) if spec.plan.is_adaptive else None
+        self._planned = int(spec.plan.sizes(len(train), recipe.epochs).sum())
+        client.open(spec.trial, StreamSpec(spec.plan, recipe.epochs, spec.seeds.subset))
+
+    @property
+    def done(self) -> bool:
+        """True when every planned epoch is trained."""
+        return self.epoch >= self.spec.recipe.epochs
+
+    def run_epoch(self) -> EpochReport:
+        """Train one epoch on its subset.
+
+        Raises:
+            NonFiniteLossError: The loss became NaN or infinite; nothing of the epoch is recorded.
+        """
+        started = perf_counter()
+        subset = self._client.next(self.spec.trial, self.epoch)
+        select_s = perf_counter() - started
+        recipe, seed = self.spec.recipe, self.spec.seeds.subset
+        batches = epoch_batches(
+            self._train,
+            subset.selection,
+            self._transform,
+            batch_size=recipe.batch_size,
+            seed=seed,
+            epoch=self.epoch,
+            device=self.spec.device,
+            channels_last=recipe.channels_last,
+        )
+        observer = None if self._recorder is None else _Timed(self._recorder)
+        started = perf_counter()
+        try:
+            result = train_epoch(
+                self.model,
+                batches,
+                self._optimizer,
+                recipe,
+                epoch=self.epoch,
+                progress=epoch_progress(
+                    recipe, epoch=self.epoch, consumed=self.samples_consumed, planned=self._planned
+                ),
+                rng_seed=seed64(seed, self.epoch, "layers"),
+                observer=observer,
+            )
+        except NonFiniteLossError:
+            self.samples_consumed += len(subset.selection)  # spent, if in vain
+            raise
+        train_s = perf_counter() - started
+        if observer is not None:
+            select_s += observer.seconds + self._record(observer)
+            train_s -= observer.seconds
+        self.epoch += 1
+        self.samples_consumed += result.samples
+        return EpochReport(
+            self.epoch, self.samples_consumed, subset.ratio, subset.metric, result.mean_loss, train_s, select_s
+        )
+
+    def _record(self, observer: _Timed) -> float:
+        """Send the epoch's signals; returns the seconds the trial itself was held up."""
+        started = perf_counter()
+        self._client.record(self.spec.trial, self.epoch, observer.recorder.collect())
+        return perf_counter() - started
+
+    def evaluate(self) -> Evaluation:
+        """Judge the model on the whole validation split."""
+        return self.evaluate_on(self._validation)
+
+    def evaluate_on(self, source: RowSource) -> Evaluation:
+        """Judge the model on any rows."""
+        return evaluate(
+            self.model, evaluation_batches(source, self._transform, EVALUATION_BATCH, device=self.spec.device)
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a checkpoint needs: weights, optimiser, subset stream, place. O(model) + 21 n bytes."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "stream": self._client.state(self.spec.trial),
+            "epoch": self.epoch,
+            "samples_consumed": self.samples_consumed,
+            "seeds": {"subset": self.spec.seeds.subset, "init": self.spec.seeds.init},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; the epochs to come are those of the uninterrupted run."""
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.samples_consumed = int(state["epoch"]), int(state["samples_consumed"])
+        spec = StreamSpec(self.spec.plan, self.spec.recipe.epochs, self.spec.seeds.subset)
+        self._client.open(self.spec.trial, spec, state["stream"])
+
+    def close(self) -> None:
+        """Let the selector forget this trial, and take the hook off the model."""
+        if self._recorder is not None:
+            self._recorder.close()
+        self._client.close(self.spec.trial)
+
+
+class _Timed:
+    """An observer that knows how long it held up the training."""
+
+    def __init__(self, recorder: SignalRecorder) -> None:
+        self.recorder = recorder
+        self.seconds = 0.0
+
+    def observe(self, index: NDArray[np.int64], logits: Tensor, targets: Tensor, losses: Tensor) -> None:
+        started = perf_counter()
+        self.recorder.observe(index, logits, targets, losses)
+        self.seconds += perf_counter() - started

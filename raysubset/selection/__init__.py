@@ -1,0 +1,1 @@
+"""Choosing rows: pure functions and selectors, arrays in, Selection out."""

@@ -1,0 +1,1 @@
+"""One model trained on given batches: recipe, learning rate, loop, evaluation, checkpoint."""

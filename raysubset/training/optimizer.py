@@ -1,0 +1,31 @@
+"""The optimiser a recipe names, as PyTorch has it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from raysubset.errors import ModelError
+from raysubset.training.recipe import Recipe
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return an optimiser over the trainable parameters of ``model``, in one group at the recipe's lr.
+
+    Raises:
+        ModelError: No parameter requires a gradient.
+
+    Bytes: 4 per parameter for sgd with momentum, 8 for adam, 4 or 8 for rmsprop (allocated at the first step).
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ModelError(
+            f"{type(model).__name__} has no parameter that requires a gradient: nothing to train. "
+            "Were all of them frozen, or the layers kept in a plain list instead of an nn.ModuleList?"
+        )
+    lr, momentum, decay = recipe.lr, recipe.momentum, recipe.weight_decay
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=lr, betas=(momentum, 0.999), weight_decay=decay)
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=lr, momentum=momentum, weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=decay, nesterov=recipe.nesterov)

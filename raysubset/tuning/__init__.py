@@ -1,0 +1,1 @@
+"""Everything that touches Ray Tune: trainable, searchers, schedulers, the run."""

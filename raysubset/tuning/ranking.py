@@ -1,0 +1,58 @@
+"""Which trials of a stage are best: judged furthest first, then by score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from raysubset.types import TrialRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RankedTrial:
+    """A trial's last validation result.
+
+    Attributes:
+        trial: Its id in the stage.
+        config: Its point in the search space.
+        samples_consumed: Where it was judged.
+        val_loss, val_accuracy: What was found there.
+    """
+
+    trial: str
+    config: Mapping[str, Any]
+    samples_consumed: int
+    val_loss: float
+    val_accuracy: float
+
+
+def rank_trials(rows: Iterable[TrialRecord], score: str) -> tuple[RankedTrial, ...]:
+    """Return the judged trials of one stage, best first.
+
+    A score is compared only with scores at the same cost: trials judged further along come first, and among
+    those of one cost the score decides. Failed trials and trials never judged are left out.
+
+    Args:
+        rows: Records of one stage.
+        score: "loss" or "accuracy".
+    """
+    last: dict[str, TrialRecord] = {}
+    failed: set[str] = set()
+    for row in rows:
+        if row.status == "failed":
+            failed.add(row.trial)
+        elif row.val_loss is not None and row.val_accuracy is not None:
+            last[row.trial] = row
+    judged = [
+        RankedTrial(row.trial, row.config, row.samples_consumed, row.val_loss, row.val_accuracy)
+        for row in last.values()
+        if row.trial not in failed and row.val_loss is not None and row.val_accuracy is not None
+    ]
+    return tuple(sorted(judged, key=lambda t: (-t.samples_consumed, _badness(t, score), t.trial)))
+
+
+def _badness(trial: RankedTrial, score: str) -> float:
+    value = trial.val_loss if score == "loss" else -trial.val_accuracy
+    return value if math.isfinite(value) else math.inf

@@ -1,0 +1,128 @@
+"""Turns what Tune hears from trials into our own records, and tells the listener."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, Protocol
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from raysubset.report.records import RecordWriter
+from raysubset.types import TrialRecord
+
+
+class Listener(Protocol):
+    """Whoever wants to follow a run while it goes on."""
+
+    def stage_started(self, stage: str, trials: int, budget: float) -> None:
+        """Hear that a stage begins: at most so many trials and samples."""
+        ...
+
+    def trial_started(self, trial: str) -> None:
+        """Hear that a trial runs."""
+        ...
+
+    def recorded(self, record: TrialRecord) -> None:
+        """Hear a trial's report."""
+        ...
+
+    def stage_ended(self) -> None:
+        """Hear that the stage is over (or was interrupted)."""
+        ...
+
+
+class Recorder(Callback):
+    """One line of records.jsonl for each report of each trial.
+
+    Tune's own progress files lose rows when a trial resumes, so nothing is ever computed from them.
+
+    Args:
+        stage: Its name.
+        seed: The experiment's seed.
+        writer: Where records go.
+        listener: Follows the run.
+        elapsed_s: Seconds this stage ran before (a resumed run).
+    """
+
+    def __init__(self, stage: str, seed: int, writer: RecordWriter, listener: Listener, elapsed_s: float) -> None:
+        self._stage, self._seed, self._writer, self._listener = stage, seed, writer, listener
+        self._started = perf_counter() - elapsed_s
+        self._last: dict[str, TrialRecord] = {}
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the stage began, over all its sessions."""
+        return perf_counter() - self._started
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Note that a trial runs."""
+        self._listener.trial_started(trial.config["trial"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: Mapping[str, Any], **info: Any
+    ) -> None:
+        """Write a report; the scheduler has decided already, so a stop shows in ``done``."""
+        stopped = result["status"] == "running" and bool(result.get("done"))
+        self._keep(
+            TrialRecord(
+                stage=self._stage,
+                trial=trial.config["trial"],
+                config=dict(trial.config["point"]),
+                status="stopped" if stopped else result["status"],
+                reason="not among the best at its rung" if stopped else result["reason"],
+                finished_s=self.elapsed_s,
+                seed=self._seed,
+                **{name: result[name] for name in _REPORTED},
+            )
+        )
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Write why a trial died: its process, not its loss, failed."""
+        name = trial.config["trial"]
+        cause = str(trial.get_error() or "its worker died").strip().splitlines()[-1]
+        last = self._last.get(name)
+        self._keep(
+            TrialRecord(
+                stage=self._stage,
+                trial=name,
+                epoch=last.epoch + 1 if last else 1,
+                epochs=last.epochs if last else 1,
+                config=dict(trial.config["point"]),
+                status="failed",
+                reason=cause,
+                samples_consumed=last.samples_consumed if last else 0,
+                equiv_epochs=last.equiv_epochs if last else 0.0,
+                ratio=0.0,
+                metric_used="none",
+                train_loss=float("nan"),
+                train_s=0.0,
+                select_s=0.0,
+                eval_s=0.0,
+                finished_s=self.elapsed_s,
+                seed=self._seed,
+            )
+        )
+
+    def _keep(self, record: TrialRecord) -> None:
+        self._last[record.trial] = record
+        self._writer.append(record)
+        self._listener.recorded(record)
+
+
+_REPORTED = (
+    "epoch",
+    "epochs",
+    "samples_consumed",
+    "equiv_epochs",
+    "ratio",
+    "metric_used",
+    "train_loss",
+    "train_s",
+    "select_s",
+    "eval_s",
+    "rung",
+    "val_loss",
+    "val_accuracy",
+)

@@ -1,0 +1,315 @@
+"""A run: one search from its first trial to its tested winner, in one folder that can be resumed.
+
+<root>/<name>/experiment.toml    what was asked
+              run.json           what was found and what it cost, rewritten after every stage
+              records.jsonl      one line a report, all stages
+              report.html        both, to look at
+              model/             the winner, retrained on all data
+              tune/<stage>/      Ray Tune's own files and the trials' checkpoints
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from raysubset.data.batches import ArraySource
+from raysubset.data.dataset import Dataset, Split
+from raysubset.data.split import stratified_split
+from raysubset.data.transform import Transform
+from raysubset.errors import DataError, RaysubsetError, RunExistsError, StorageError
+from raysubset.experiment import Experiment
+from raysubset.report.html import write_report
+from raysubset.report.records import RECORDS_FILE, RecordWriter, read_records
+from raysubset.report.run_info import Result, RunInfo, StageInfo
+from raysubset.runtime.client import start_selector
+from raysubset.runtime.session import Slots, plan_slots, ray_session
+from raysubset.runtime.store import store_split
+from raysubset.seeds import seed64
+from raysubset.tuning.ranking import RankedTrial, rank_trials
+from raysubset.tuning.recorder import Listener
+from raysubset.tuning.stage import CHECKPOINT_EVERY_S, Pool, StageOutcome, run_stage, stage_budget, stage_rungs
+from raysubset.tuning.winner import test_model
+
+EXPERIMENT_FILE = "experiment.toml"
+
+
+class InterruptedRunError(RaysubsetError):
+    """The run was stopped before its end; what is done is kept and can be resumed."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A run's folder, experiment and data; stages are methods, each skipped when already finished.
+
+    Attributes:
+        folder: Where everything is kept.
+        experiment: What was asked, ``first_epoch`` resolved.
+        data: The data set.
+        info: What is known so far; run.json mirrors it.
+        listener: Follows the stages.
+        searcher, scheduler: Tune objects in place of the named ones, or None.
+        checkpoint_every_s: Seconds of work that a fault may cost a trial.
+    """
+
+    folder: Path
+    experiment: Experiment
+    data: Dataset
+    info: RunInfo
+    listener: Listener
+    searcher: Searcher | None = None
+    scheduler: TrialScheduler | None = None
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
+
+    @contextmanager
+    def session(self, dashboard: bool = False) -> Iterator[Session]:
+        """Join or start Ray, put the data into its object store, start the selector; yields the stages' runner."""
+        with ray_session(dashboard):
+            slots = plan_slots(self.experiment.search.concurrency)
+            train, validation = split_rows(self.experiment, self.data)
+            pool = Pool(
+                store_split(train),
+                store_split(validation),
+                Transform.fit(train.inputs),
+                self.data.num_classes,
+                start_selector(
+                    f"raysubset/{self.folder.resolve()}", len(train), train.labels, gpus=slots.selector_gpus
+                ),
+            )
+            yield Session(self, pool, slots)
+
+    def report(self) -> Path:
+        """Write report.html from what is recorded so far."""
+        return write_report(self.folder)
+
+    def note(self, **changes: Any) -> None:
+        """Change what is known and write it down."""
+        self.info = replace(self.info, **changes)
+        self.info.write(self.folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A run with its data and selector in place."""
+
+    run: Run
+    pool: Pool
+    slots: Slots
+
+    def search(self) -> tuple[RankedTrial, ...]:
+        """Search on subsets; returns the trials, best first."""
+        return self._search("search", self.run.experiment)
+
+    def search_full(self) -> tuple[RankedTrial, ...]:
+        """Run the same search with every trial on all data, for comparison."""
+        return self._search("search-full", self.run.experiment.on_full_data())
+
+    def retrain(self, ranked: Sequence[RankedTrial], stage: str = "retrain") -> Result:
+        """Train the best configurations on all data, choose on validation; the test data are not touched.
+
+        Args:
+            ranked: From `search` or `search_full`.
+            stage: "retrain" or "retrain-full".
+
+        Returns:
+            The winner with its validation accuracy; its model lies in ``model`` (or ``model-full``).
+        """
+        experiment = retraining(self.run.experiment)
+        points = [trial.config for trial in ranked[: self.run.experiment.search.retrain]]
+        checkpoints = self._run(stage, experiment, points).checkpoints
+        rows = read_records(self.run.folder / RECORDS_FILE).stage(stage)
+        best = rank_trials(rows, "accuracy")[0]
+        last = max((row for row in rows if row.trial == best.trial), key=lambda row: row.epoch)
+        if best.trial not in checkpoints:
+            raise StorageError(f"Stage {stage!r}: the checkpoint of its best trial {best.trial} is missing.")
+        target = self.run.folder / stage.replace("retrain", "model")
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(checkpoints[best.trial], target)
+        return Result(
+            best_config=best.config,
+            val_accuracy=best.val_accuracy,
+            retrain_epochs=last.epoch,
+            retrain_samples=last.samples_consumed,
+            retrain_wall_s=last.finished_s,
+        )
+
+    def test(self, result: Result, stage: str = "retrain") -> Result:
+        """Read the test data, once, for the winner of a retraining."""
+        if self.run.data.test is None:
+            return result
+        judged = test_model(
+            self.run.folder / stage.replace("retrain", "model"),
+            self.run.experiment.model,
+            self.run.data.num_classes,
+            ArraySource(self.run.data.test),
+            self.pool.transform,
+        )
+        return replace(result, test_accuracy=judged.accuracy, test_loss=judged.loss)
+
+    def _search(self, stage: str, experiment: Experiment) -> tuple[RankedTrial, ...]:
+        self._run(stage, experiment, None)
+        rows = read_records(self.run.folder / RECORDS_FILE).stage(stage)
+        ranked = rank_trials(rows, experiment.search.score)
+        if not ranked:
+            reasons = sorted({row.reason for row in rows if row.reason})
+            raise RaysubsetError(
+                f"Stage {stage!r}: no trial was ever judged. Reasons given: {'; '.join(reasons) or 'none'}."
+            )
+        return ranked
+
+    def _run(self, stage: str, experiment: Experiment, points: Sequence[Mapping[str, Any]] | None) -> StageOutcome:
+        run = self.run
+        known = run.info.stages.get(stage)
+        own = stage == "search"
+        with RecordWriter(run.folder / RECORDS_FILE) as writer:
+            outcome = run_stage(
+                stage,
+                experiment,
+                self.pool,
+                self.slots,
+                run.folder,
+                writer,
+                run.listener,
+                points=points,
+                searcher=run.searcher if own else None,
+                scheduler=run.scheduler if own else None,
+                elapsed_s=known.wall_s if known else 0.0,
+                checkpoint_every_s=run.checkpoint_every_s,
+            )
+        info = known if known and known.finished else outcome.info
+        run.note(stages={**run.info.stages, stage: info})
+        if outcome.interrupted:
+            raise InterruptedRunError(f"Run {run.experiment.name!r} was interrupted in stage {stage!r}.")
+        return outcome
+
+
+def create_run(
+    experiment: Experiment,
+    data: Dataset,
+    root: Path,
+    listener: Listener,
+    *,
+    command: str,
+    settings: Mapping[str, Any],
+) -> Run:
+    """Make a new run's folder; nothing is left behind if the experiment does not fit the data.
+
+    Raises:
+        RunExistsError: The name is taken.
+        BudgetError: The plan's budget does not fit the data, or no trial could be judged.
+        StorageError: The folder cannot be written.
+    """
+    experiment = for_search(experiment)
+    train, validation = split_rows(experiment, data)
+    stage_budget(experiment, len(train), stage_rungs(experiment, len(train)))
+    folder = root / experiment.name
+    if folder.exists():
+        raise RunExistsError(
+            f"Run {experiment.name!r} exists in {root}. Go on with it by --resume, or choose another --name."
+        )
+    info = _describe(experiment, data, len(train), len(validation), command, settings)
+    try:
+        folder.mkdir(parents=True)
+        (folder / EXPERIMENT_FILE).write_text(experiment.to_toml(), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"Cannot write the run's folder {folder}: {error.strerror or error}.") from error
+    info.write(folder)
+    return Run(folder, experiment, data, info, listener)
+
+
+def open_run(folder: Path, data: Dataset, listener: Listener, experiment: Experiment | None = None) -> Run:
+    """Open an existing run to go on with it.
+
+    Args:
+        folder: Of the run.
+        data: The data set; it must be the one the run began with.
+        listener: Follows the stages.
+        experiment: In place of the one on disk, where the model is a callable that cannot be imported by name.
+
+    Raises:
+        StorageError: There is no such run.
+        DataError: The data are not those of the run.
+    """
+    info = RunInfo.read(folder)
+    if experiment is None:
+        experiment = Experiment.from_toml((folder / EXPERIMENT_FILE).read_text(encoding="utf-8"))
+    if (began := info.settings.get("fingerprint")) != (now := data.fingerprint()):
+        raise DataError(
+            f"Run {info.name!r} began on data {began} ({info.dataset}); these are {now} ({data.name})."
+        )
+    return Run(folder, for_search(experiment), data, info, listener)
+
+
+def for_search(experiment: Experiment) -> Experiment:
+    """Resolve what a search decides by itself: no full first epoch, which would swallow the lower rungs."""
+    return replace(experiment, plan=experiment.plan.resolved("scheduled"))
+
+
+def retraining(experiment: Experiment) -> Experiment:
+    """Return the experiment that trains chosen configurations on all data, to the end, from another seed."""
+    options = replace(experiment.search, scheduler="none", evaluate="rungs")
+    return replace(experiment.on_full_data(), search=options, seed=seed64(experiment.seed, "retrain"))
+
+
+def split_rows(experiment: Experiment, data: Dataset) -> tuple[Split, Split]:
+    """Return training and validation rows: stratified, fixed by the seed, never subset."""
+    train, validation = stratified_split(data.train.labels, experiment.validation, experiment.seed)
+    return data.train.take(train), data.train.take(validation)
+
+
+def _describe(
+    experiment: Experiment,
+    data: Dataset,
+    n_train: int,
+    n_validation: int,
+    command: str,
+    settings: Mapping[str, Any],
+) -> RunInfo:
+    plan, search = experiment.plan, experiment.search
+    packages = ("raysubset", "ray", "torch", "numpy", "hyperopt")
+    return RunInfo(
+        name=experiment.name,
+        dataset=data.name,
+        dataset_source=data.source,
+        dataset_note=data.note,
+        n_train=n_train,
+        n_validation=n_validation,
+        n_test=0 if data.test is None else len(data.test),
+        model=experiment.model if isinstance(experiment.model, str) else experiment.model.__qualname__,
+        selector=plan.selector,
+        metric=plan.metric,
+        ratio=plan.ratio,
+        schedule=plan.schedule,
+        budget=plan.budget,
+        first_epoch=plan.first_epoch,
+        search=search.search,
+        scheduler=search.scheduler,
+        score=search.score,
+        trials=search.trials,
+        epochs=experiment.recipe.epochs,
+        seed=experiment.seed,
+        device=_device(),
+        command=command,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
+        settings={**settings, "fingerprint": data.fingerprint(), "experiment": experiment.to_toml()},
+    )
+
+
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+__all__ = ["InterruptedRunError", "Run", "Session", "StageInfo", "create_run", "open_run"]
