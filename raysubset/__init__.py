@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from raysubset.hpo.space import integer as integer
     from raysubset.hpo.space import loguniform as loguniform
     from raysubset.hpo.space import uniform as uniform
+    from raysubset.runtime.subset import Subset as Subset
     from raysubset.selection.plan import SubsetPlan as SubsetPlan
     from raysubset.training.recipe import Recipe as Recipe
+    from raysubset.tuning.api import tune as tune
     from raysubset.types import Selection as Selection
 
 _HOMES = {

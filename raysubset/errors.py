@@ -77,5 +77,9 @@ class RecordError(RaysubsetError, ValueError):
     """A line of records.jsonl cannot be read."""
 
 
+class InterruptedRunError(RaysubsetError):
+    """A run was stopped before its end; what is done is kept and can be resumed."""
+
+
 class SelectorError(RaysubsetError, RuntimeError):
     """The selector was asked for something out of order, or died."""

@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import tomli_w
 
 from raysubset.errors import OptionsError, UnknownNameError
 from raysubset.hpo.pairing import PAIRINGS, Pairing
 from raysubset.hpo.space import Space, check_space, space_from_plain, space_to_plain
-from raysubset.models.catalog import ModelBuilder
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from raysubset.models.catalog import ModelBuilder  # brings PyTorch, which an experiment does not need
 
 Score = Literal["loss", "accuracy"]
 SEARCHERS: tuple[str, ...] = ("tpe", "random")
@@ -155,13 +157,15 @@ class Experiment:
             raise OptionsError(f"Experiment is not valid TOML: {error}.") from error
         known = {f.name for f in fields(cls)}
         _refuse_unknown("experiment", plain, known)
+        if missing := sorted({"name", "model", "space"} - set(plain)):
+            raise OptionsError.of("experiment", [f"{key!r} is missing" for key in missing])
         parts: dict[str, Any] = {
             k: v for k, v in plain.items() if k not in ("plan", "recipe", "search", "space", "model")
         }
         for part, kind in (("plan", SubsetPlan), ("recipe", Recipe), ("search", SearchOptions)):
             if part in plain:
                 parts[part] = _from_table(kind, part, plain[part])
-        return cls(**parts, model=_model(plain.get("model", "")), space=space_from_plain(plain.get("space", {})))
+        return cls(**parts, model=_model(plain["model"]), space=space_from_plain(plain["space"]))
 
 
 def _from_table(kind: type[Any], name: str, table: Mapping[str, Any]) -> Any:

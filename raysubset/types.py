@@ -71,9 +71,11 @@ class Selection:
     def weighted(cls, indices: ArrayLike, weights: ArrayLike, pool_size: int) -> Self:
         """Rows with raw non-negative weights: zero-weight rows are dropped, the rest scaled to mean 1."""
         rows, raw = np.asarray(indices, dtype=np.int64), np.asarray(weights, dtype=np.float64)
+        if rows.shape != raw.shape:
+            raise SelectionError(f"Selection has {rows.shape} rows and {raw.shape} weights, need one a row.")
         rows, raw = rows[raw != 0], raw[raw != 0]
-        if len(raw) == 0 or not np.isfinite(raw).all():
-            raise SelectionError("Selection weights must be finite and not all zero.")
+        if len(raw) == 0 or not (np.isfinite(raw) & (raw > 0)).all():
+            raise SelectionError("Selection weights must be finite, >= 0 and not all zero.")
         return cls(rows, (raw / raw.mean()).astype(np.float32), pool_size)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 
 from raysubset.cli import data, hpo, report
-from raysubset.errors import RaysubsetError
-from raysubset.tuning.run import InterruptedRunError
+from raysubset.errors import InterruptedRunError, RaysubsetError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -45,20 +43,16 @@ def _options(
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command and return its exit code: 0, 2 for what the user can mend, 130 for an interruption."""
-    errors = Console(stderr=True, soft_wrap=True)
+    """Run a command and return its exit code: 0, 2 for what the user can mend, 130 for an interrupted search."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     try:
-        result = app(args=arguments, standalone_mode=False)
-        return int(result or 0)
+        app(args=arguments)
+    except SystemExit as stop:  # usage errors and --help end here, already printed
+        return stop.code if isinstance(stop.code, int) else 0
     except InterruptedRunError as error:
-        errors.print(str(error), style="yellow", highlight=False, markup=False)
-        return INTERRUPTED
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        errors.print("Interrupted before the search began; nothing was started.", style="yellow")
+        errors.print(str(error), style="yellow")
         return INTERRUPTED
     except RaysubsetError as error:
-        errors.print(f"{type(error).__name__}: {error}", style="red", highlight=False, markup=False)
+        errors.print(f"{type(error).__name__}: {error}", style="red")
         return 2
-    except click.exceptions.ClickException as error:
-        error.show()
-        return 2
+    return 0

@@ -5,28 +5,28 @@ from __future__ import annotations
 import shlex
 import sys
 import tomllib
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from rich.console import Console
 from typer import Option
 
 from raysubset.cli.output import print_summary
 from raysubset.data.catalog import load_dataset
-from raysubset.data.dataset import Dataset
-from raysubset.errors import OptionsError
+from raysubset.errors import InterruptedRunError, OptionsError
 from raysubset.experiment import Experiment, Score, SearchOptions
 from raysubset.hpo.pairing import Pairing
 from raysubset.hpo.space import Domain, space_from_plain
 from raysubset.selection.plan import FirstEpochChoice, SubsetPlan
 from raysubset.selection.ratio import Schedule
 from raysubset.training.recipe import Recipe
-from raysubset.tuning.presets import Preset, default_space, expected_samples, preset_for, seconds_per_sample
-from raysubset.tuning.progress import RichProgress, duration
-from raysubset.tuning.run import InterruptedRunError, Run, create_run, open_run
-from raysubset.tuning.stage import stage_rungs
+
+if TYPE_CHECKING:  # Ray Tune and PyTorch take seconds to import: a mistyped option is answered before that
+    from raysubset.data.dataset import Dataset
+    from raysubset.tuning.presets import Preset
+    from raysubset.tuning.run import Run
 
 
 def hpo(
@@ -68,47 +68,47 @@ def hpo(
     ] = False,
     as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Search hyper-parameters on a chosen part of the data, retrain the best on everything, report what it saved."""
+    """Search hyper-parameters on a chosen part of the data, retrain the best on all of it, show what it saved."""
     console = Console(stderr=as_json)
     if resume and name is None:
         raise OptionsError("--resume needs the --name of the run to go on with.")
+    plan = SubsetPlan(selector=selector, metric=metric, ratio=ratio, schedule=schedule, first_epoch=first_epoch)
+    options = SearchOptions(
+        search=search,
+        scheduler=scheduler,
+        concurrency=concurrency,
+        score=score,
+        evaluate=evaluate,
+        pairing=pairing,
+        retrain=1 if smoke else retrain,
+        budget_epochs=budget_epochs,
+    )
     loaded = load_dataset(data, data_dir, limit=limit, allow_fallback=True)
     if loaded.note:
         console.print(loaded.note, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+    from raysubset.tuning.presets import preset_for
+    from raysubset.tuning.progress import RichProgress
+    from raysubset.tuning.run import create_run, open_run
+
     listener = RichProgress(console)
     if resume:
         run = open_run(root / str(name), loaded, listener)
     else:
-        preset = preset_for(loaded, torch.cuda.is_available(), smoke)
+        preset = preset_for(loaded, smoke)
         model = model or preset.model
         experiment = Experiment(
             name=name or f"{data.replace('/', '-').strip('-.')}-{model}-{datetime.now():%Y%m%d-%H%M%S}",
             model=model,
-            plan=SubsetPlan(
-                selector=selector, metric=metric, ratio=ratio, schedule=schedule, first_epoch=first_epoch
-            ),
+            plan=plan,
             recipe=_recipe(loaded, preset, epochs),
             space=_space(space, preset),
-            search=SearchOptions(
-                search=search,
-                scheduler=scheduler,
-                trials=trials or preset.trials,
-                concurrency=concurrency,
-                score=score,
-                evaluate=evaluate,
-                pairing=pairing,
-                retrain=1 if smoke else retrain,
-                budget_epochs=budget_epochs,
-            ),
+            search=replace(options, trials=preset.trials if trials is None else trials),
             seed=seed,
         )
+        command = shlex.join(["raysubset", *sys.argv[1:]] if sys.argv[1:2] == ["hpo"] else ["python", *sys.argv])
         run = create_run(
-            experiment,
-            loaded,
-            root,
-            listener,
-            command=shlex.join(["raysubset", *sys.argv[1:]] if sys.argv[1:2] == ["hpo"] else sys.argv),
-            settings={"compare_full": compare_full},
+            experiment, loaded, root, listener, command=command, settings={"compare_full": compare_full}
         )
     _announce(run, console)
     _go(run, compare_full or bool(run.info.settings.get("compare_full")), dashboard)
@@ -119,7 +119,7 @@ def _recipe(data: Dataset, preset: Preset, epochs: int | None) -> Recipe:
     """Colour images are cropped and flipped as the papers do; digits are not."""
     augment = len(data.input_shape) == 3 and data.input_shape[0] == 3
     return Recipe(
-        epochs=epochs or preset.epochs,
+        epochs=preset.epochs if epochs is None else epochs,
         batch_size=preset.batch_sizes[0],
         flip=0.5 if augment else 0.0,
         crop_padding=4 if augment else 0,
@@ -127,6 +127,8 @@ def _recipe(data: Dataset, preset: Preset, epochs: int | None) -> Recipe:
 
 
 def _space(file: Path | None, preset: Preset) -> dict[str, Domain]:
+    from raysubset.tuning.presets import default_space
+
     if file is None:
         return default_space(preset.batch_sizes)
     try:
@@ -138,6 +140,10 @@ def _space(file: Path | None, preset: Preset) -> dict[str, Domain]:
 
 def _announce(run: Run, console: Console) -> None:
     """Say what will run and what it is predicted to cost."""
+    from raysubset.tuning.presets import expected_samples, seconds_per_sample
+    from raysubset.tuning.progress import duration
+    from raysubset.tuning.stage import stage_rungs
+
     experiment, options = run.experiment, run.experiment.search
     n = run.info.n_train
     rungs = stage_rungs(experiment, n)
@@ -149,7 +155,7 @@ def _announce(run: Run, console: Console) -> None:
         f"{experiment.name}: {run.info.dataset}, {run.info.model}, {run.info.device}",
         f"{options.trials} trials of {experiment.recipe.epochs} epochs at ratio {experiment.plan.ratio:g}, judged "
         f"after {', '.join(f'{level:,.0f}' for level in rungs.levels)} samples",
-        f"predicted: {samples:,.0f} samples (on all data {on_all:,.0f}), {duration(seconds)} of training on one worker",
+        f"predicted: {samples:,.0f} samples (on all data {on_all:,.0f}), {duration(seconds)} of one worker",
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

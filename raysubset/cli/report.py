@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 
 from raysubset.cli.output import print_summary
-from raysubset.report.html import write_report
 
 
 def report(
@@ -17,5 +16,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Write report.html of a run, finished or not, and print its summary."""
+    from raysubset.report.html import write_report  # matplotlib takes a second
+
     path = write_report(folder)
     print_summary(folder, path, Console(), as_json)

@@ -48,7 +48,8 @@ def read_torch(dataset: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
                 f"Row {row} is {image.dtype}{image.shape}, row 0 is {first.dtype}{first.shape}: all must agree."
             )
         inputs[row] = image
-    return as_inputs(inputs), labels
+    channels_first = isinstance(dataset[0][0], Image.Image)  # `_item` has seen to it; arrays may have them last
+    return inputs if channels_first else as_inputs(inputs), labels
 
 
 def _is_plain_torchvision(dataset: Any) -> bool:

@@ -28,7 +28,8 @@ class Uniform:
     def sample(self, rng: np.random.Generator) -> float:
         """Draw one value."""
         if self.log:
-            return float(np.exp(rng.uniform(math.log(self.low), math.log(self.high))))
+            value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+            return min(max(value, self.low), self.high)  # exp(log(x)) may miss x by one digit
         return float(rng.uniform(self.low, self.high))
 
 
@@ -132,14 +133,14 @@ def space_from_plain(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, Domain
     makers: dict[str, Callable[..., Domain]] = {"uniform": uniform, "loguniform": loguniform, "integer": integer}
     space: dict[str, Domain] = {}
     for name, entry in plain.items():
-        kind, arguments = next(iter(entry.items()), ("", []))
-        if kind == "choice":
+        kind, arguments = next(iter(entry.items())) if isinstance(entry, Mapping) and len(entry) == 1 else ("", [])
+        if kind == "choice" and isinstance(arguments, list):
             space[name] = choice(arguments)
-        elif kind in makers and len(arguments) == 2:
+        elif kind in makers and isinstance(arguments, list) and len(arguments) == 2:
             space[name] = makers[kind](*arguments)
         else:
             raise SearchSpaceError(
-                f"Search space: {name} = {dict(entry)!r}; need {{choice = [...]}} or one of "
+                f"Search space: {name} = {entry!r}; need {{choice = [...]}} or one of "
                 f"{', '.join(makers)} with [low, high]."
             )
     return space

@@ -12,16 +12,33 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raysubset.errors import SelectorError
-from raysubset.proxy.signals import EpochSignals
 
 MEASURED: tuple[str, ...] = ("gradient", "loss", "entropy")
 REMEMBERED: tuple[str, ...] = (*MEASURED, "prediction")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EpochSignals:
+    """The signals of one epoch's samples, arrays of one length.
+
+    Attributes:
+        index: int64[k] pool rows, unique.
+        loss, entropy, gradient: float32[k].
+        correct: bool[k].
+    """
+
+    index: NDArray[np.int64]
+    loss: NDArray[np.float32]
+    entropy: NDArray[np.float32]
+    gradient: NDArray[np.float32]
+    correct: NDArray[np.bool_]
 
 
 class ProxyMemory:

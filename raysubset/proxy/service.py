@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysubset.errors import SelectorError
-from raysubset.proxy.signals import EpochSignals
+from raysubset.proxy.memory import EpochSignals
 from raysubset.proxy.stream import EpochSubset, StreamSpec, SubsetStream
 
 

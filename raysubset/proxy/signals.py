@@ -15,10 +15,6 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,23 +22,7 @@ from torch import Tensor, nn
 
 from raysubset.errors import ModelError
 from raysubset.models.head import last_linear
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EpochSignals:
-    """The signals of one epoch's samples, arrays of one length.
-
-    Attributes:
-        index: int64[k] pool rows, unique.
-        loss, entropy, gradient: float32[k].
-        correct: bool[k].
-    """
-
-    index: NDArray[np.int64]
-    loss: NDArray[np.float32]
-    entropy: NDArray[np.float32]
-    gradient: NDArray[np.float32]
-    correct: NDArray[np.bool_]
+from raysubset.proxy.memory import EpochSignals
 
 
 def batch_signals(
@@ -67,31 +47,44 @@ def batch_signals(
     return torch.stack([losses.detach().float(), entropy, gradient, correct])
 
 
+class SignalLog:
+    """The signals of an epoch, batch by batch; they stay on the model's device until `collect`."""
+
+    def __init__(self) -> None:
+        self._index: list[NDArray[np.int64]] = []
+        self._values: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows in self._index)
+
+    def add(self, index: NDArray[np.int64], signals: Tensor) -> None:
+        """Take in one batch: global rows int64[B] and `batch_signals` float32[4, B]."""
+        self._index.append(index)
+        self._values.append(signals)
+
+    def collect(self) -> EpochSignals:
+        """Return what was added since the last call, and start anew. One device transfer."""
+        loss, entropy, gradient, correct = torch.cat(self._values, dim=1).cpu().numpy()
+        signals = EpochSignals(np.concatenate(self._index), loss, entropy, gradient, correct > 0.5)
+        self._index, self._values = [], []
+        return signals
+
+
 class SignalRecorder:
-    """Collects an epoch's signals while the model trains; use it as a context manager.
+    """Collects an epoch's signals while the model trains.
 
     A forward pre-hook on the last ``nn.Linear`` keeps the norm of its input; nothing is asked of the model but
-    to have such a layer. Values stay on the model's device until `collect`, which transfers once.
+    to have such a layer. `close` takes the hook off.
 
     Raises:
         ModelError: The model has no ``nn.Linear``, or the logits' batch is not that layer's batch.
     """
 
     def __init__(self, model: nn.Module, label_smoothing: float = 0.0) -> None:
-        self._head = last_linear(model)
-        self._hook = self._head.register_forward_pre_hook(self._keep_norm)
+        self._hook = last_linear(model).register_forward_pre_hook(self._keep_norm)
         self._label_smoothing = label_smoothing
         self._norm: Tensor | None = None
-        self._index: list[NDArray[np.int64]] = []
-        self._values: list[Tensor] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self._log = SignalLog()
 
     def close(self) -> None:
         """Take the hook off the model."""
@@ -110,13 +103,33 @@ class SignalRecorder:
                 "one row a sample."
             )
         with torch.no_grad():
-            self._values.append(batch_signals(logits, targets, losses, self._norm, self._label_smoothing))
-        self._index.append(index)
+            signals = batch_signals(logits, targets, losses, self._norm, self._label_smoothing)
+        self._log.add(index, signals)
         self._norm = None
 
     def collect(self) -> EpochSignals:
-        """Return what was observed since the last call, and start anew. One device transfer."""
-        loss, entropy, gradient, correct = torch.cat(self._values, dim=1).cpu().numpy()
-        signals = EpochSignals(np.concatenate(self._index), loss, entropy, gradient, correct > 0.5)
-        self._index, self._values = [], []
-        return signals
+        """Return what was observed since the last call, and start anew; see `SignalLog.collect`."""
+        return self._log.collect()
+
+
+_LINEAR_INPUT = {"AddmmBackward0": "_saved_mat1", "MmBackward0": "_saved_self"}  # with bias, without
+
+
+def feature_norm_behind(logits: Tensor) -> Tensor:
+    """Return ||h_i||_2, float[B], for logits that came straight out of an ``nn.Linear`` in training.
+
+    Autograd keeps that layer's input for its backward pass, so a loop that only has the logits needs no hook.
+
+    Raises:
+        ModelError: The logits were not made by a linear layer, or not with gradients.
+    """
+    made_by = logits.grad_fn
+    kind = "nothing (no gradients)" if made_by is None else type(made_by).__name__
+    features = getattr(made_by, _LINEAR_INPUT.get(kind, ""), None)
+    if isinstance(features, Tensor):
+        norm: Tensor = features.detach().float().norm(dim=1)
+        return norm
+    raise ModelError(
+        f"The gradient metric needs the input of the last nn.Linear, but these logits were made by {kind}. Give "
+        "epoch.loss that layer's output itself (no softmax or scaling after it), computed with gradients on."
+    )

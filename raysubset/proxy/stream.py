@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysubset.errors import SelectorError
-from raysubset.proxy.memory import REMEMBERED, ProxyMemory
-from raysubset.proxy.signals import EpochSignals
+from raysubset.proxy.memory import REMEMBERED, EpochSignals, ProxyMemory
 from raysubset.selection.plan import SubsetPlan
 from raysubset.selection.protocol import Context
 from raysubset.types import Selection

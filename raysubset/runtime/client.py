@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ray.actor import ActorHandle
 
 from raysubset.errors import SelectorError
+from raysubset.proxy.memory import EpochSignals
 from raysubset.proxy.service import SelectorService, UnknownTrialError
-from raysubset.proxy.signals import EpochSignals
 from raysubset.proxy.stream import EpochSubset, StreamSpec
 
 SelectorActor = ray.remote(SelectorService)

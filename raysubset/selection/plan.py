@@ -94,8 +94,8 @@ class SubsetPlan:
             faults.append(f"select_every={self.select_every}, need at least 1 epoch")
         if not self.temperature > 0:
             faults.append(f"temperature={self.temperature!r}, need a number > 0")
-        if not self.sigma > 0:
-            faults.append(f"sigma={self.sigma!r}, need a number > 0")
+        if not 0 < self.sigma < np.inf:
+            faults.append(f"sigma={self.sigma!r}, need a finite number > 0")
         if self.selector == "full" and self.ratio != 1:
             faults.append(f"selector='full' trains on everything, so ratio must be 1, got {self.ratio!r}")
         return faults

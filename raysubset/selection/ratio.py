@@ -115,9 +115,9 @@ def _exact_sizes(n: int, epochs: int, ratio: float, schedule: Schedule, full_fir
 
 
 def _spread_empty(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give every epoch at least one row, taken from the largest epochs; the sum stays."""
+    """Give every epoch at least one row, taken from the last of the largest epochs; sum and order stay."""
     while (empty := np.flatnonzero(sizes < 1)).size:
-        sizes[sizes.argmax()] -= 1
+        sizes[np.flatnonzero(sizes == sizes.max())[-1]] -= 1
         sizes[empty[0]] += 1
     return sizes
 

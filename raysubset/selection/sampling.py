@@ -114,15 +114,16 @@ def class_quotas(labels: NDArray[np.int64], m: int) -> NDArray[np.int64]:
         int64[C], summing to m exactly, none above its class's count. Ties go to the lowest class.
     """
     counts = np.bincount(labels)
-    share = m * counts / len(labels)
-    quotas = np.floor(share).astype(np.int64)
-    order = np.argsort(-(share - quotas), kind="stable")
+    quotas, remainder = np.divmod(m * counts, len(labels))  # integers: fractions would break ties by rounding
+    order = np.argsort(-remainder, kind="stable")
     quotas[order[: m - int(quotas.sum())]] += 1
     return quotas
 
 
 def _checked(values: ArrayLike, m: int) -> NDArray[np.floating[Any]]:
     importance = np.asarray(values)
+    if not np.issubdtype(importance.dtype, np.floating):
+        importance = importance.astype(np.float64)  # unsigned and bool cannot be negated
     n = len(importance)
     if not 1 <= m <= n:
         raise BudgetError(f"Cannot select m={m} of n={n} rows: need 1 <= m <= n.")

@@ -11,6 +11,7 @@ import copy
 import os
 import pickle
 import tempfile
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,9 +53,10 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
             torch.save(content, file)
         os.replace(temporary, folder / _FILE_NAME)  # noqa: PTH105  named for what it promises: atomic
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise StorageError(f"Cannot write a checkpoint to {folder}: {error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)  # gone already where it took its place
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:
@@ -65,14 +67,18 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     """
     path = folder / _FILE_NAME
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):  # all that torch.save writes; torch.load would try older forms
+                raise ValueError("it is no zip archive")
+            file.seek(0)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise StorageError(f"No checkpoint in {folder} (looked for {_FILE_NAME}).") from error
     except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
         raise StorageError(f"Cannot read {path}: truncated, or not a raysubset checkpoint ({reason})") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise StorageError(f"{path} is no checkpoint of raysubset, but another file of PyTorch's.")
+        raise StorageError(f"{path} is not a raysubset checkpoint, though torch.save wrote it.")
     if content["schema"] != CHECKPOINT_SCHEMA:
         raise StorageError(
             f"{path} has checkpoint schema {content['schema']!r}, this version reads {CHECKPOINT_SCHEMA}."

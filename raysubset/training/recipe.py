@@ -69,8 +69,9 @@ class Recipe:
         label_smoothing: s in [0, 1): the target is 1 - s on the label plus s / K everywhere.
         flip: Probability of a horizontal flip, in [0, 1].
         crop_padding: Pixels of padding before a random crop back to size; 0 crops nothing.
-        precision: "float32", or "bfloat16": autocast, weights and loss stay float32.
-        channels_last: Keep images and convolutions in NHWC order.
+        precision: "float32", or "bfloat16": autocast, weights and loss stay float32. For GPUs and for CPUs with
+            bfloat16 instructions; without them it is several times slower than float32.
+        channels_last: Keep images and convolutions in NHWC order; often faster, and rounds differently.
 
     Raises:
         OptionsError: Options out of range; all of them in one message.

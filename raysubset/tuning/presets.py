@@ -24,9 +24,9 @@ class Preset:
     batch_sizes: tuple[int, ...]
 
 
-def preset_for(data: Dataset, gpu: bool, smoke: bool = False) -> Preset:
+def preset_for(data: Dataset, smoke: bool = False) -> Preset:
     """Choose a preset: the papers' sizes on a GPU, minutes on a CPU, seconds for a smoke run."""
-    shape = data.input_shape
+    shape, gpu = data.input_shape, torch.cuda.is_available()
     if len(shape) != 3 or min(shape[1:]) < 16:
         model = "mlp"
     elif shape[0] == 1:

@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
@@ -27,11 +28,12 @@ from raysubset.data.batches import ArraySource
 from raysubset.data.dataset import Dataset, Split
 from raysubset.data.split import stratified_split
 from raysubset.data.transform import Transform
-from raysubset.errors import DataError, RaysubsetError, RunExistsError, StorageError
+from raysubset.errors import DataError, InterruptedRunError, RaysubsetError, RunExistsError, StorageError
 from raysubset.experiment import Experiment
-from raysubset.report.html import write_report
+from raysubset.models.catalog import build_model
+from raysubset.models.head import last_linear
 from raysubset.report.records import RECORDS_FILE, RecordWriter, read_records
-from raysubset.report.run_info import Result, RunInfo, StageInfo
+from raysubset.report.run_info import Result, RunInfo
 from raysubset.runtime.client import start_selector
 from raysubset.runtime.session import Slots, plan_slots, ray_session
 from raysubset.runtime.store import store_split
@@ -42,10 +44,6 @@ from raysubset.tuning.stage import CHECKPOINT_EVERY_S, Pool, StageOutcome, run_s
 from raysubset.tuning.winner import test_model
 
 EXPERIMENT_FILE = "experiment.toml"
-
-
-class InterruptedRunError(RaysubsetError):
-    """The run was stopped before its end; what is done is kept and can be resumed."""
 
 
 @dataclass(slots=True)
@@ -90,6 +88,8 @@ class Run:
 
     def report(self) -> Path:
         """Write report.html from what is recorded so far."""
+        from raysubset.report.html import write_report  # matplotlib: a second that only a report should cost
+
         return write_report(self.folder)
 
     def note(self, **changes: Any) -> None:
@@ -207,11 +207,16 @@ def create_run(
     Raises:
         RunExistsError: The name is taken.
         BudgetError: The plan's budget does not fit the data, or no trial could be judged.
+        UnknownNameError: The model has no such name.
+        ModelError: The model cannot be built, or has no last nn.Linear to learn the rows' importance from.
         StorageError: The folder cannot be written.
     """
     experiment = for_search(experiment)
     train, validation = split_rows(experiment, data)
     stage_budget(experiment, len(train), stage_rungs(experiment, len(train)))
+    network = build_model(experiment.model, num_classes=data.num_classes, input_shape=data.input_shape, seed=0)
+    if experiment.plan.is_adaptive:
+        last_linear(network, data.num_classes)
     folder = root / experiment.name
     if folder.exists():
         raise RunExistsError(
@@ -307,9 +312,4 @@ def _describe(
 
 
 def _device() -> str:
-    import torch
-
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-
-
-__all__ = ["InterruptedRunError", "Run", "Session", "StageInfo", "create_run", "open_run"]

@@ -141,7 +141,7 @@ def test_a_root_without_the_set_is_always_an_error(tmp_path: Path, allow_fallbac
         with pytest.raises(DatasetNotFoundError, match=f"no folder {root}"):
             load_dataset("mnist", root, allow_fallback=allow_fallback)
     (tmp_path / "mnist").mkdir()
-    with pytest.raises(DatasetNotFoundError, match="neither train.parquet nor train/"):
+    with pytest.raises(DatasetNotFoundError, match=r"neither train\.parquet nor train/"):
         load_dataset("mnist", tmp_path, allow_fallback=allow_fallback)
 
 
@@ -181,7 +181,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     httpd.server_close()
 
 
-def test_download_fills_the_cache(server: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("server")
+def test_download_fills_the_cache(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     dataset = load_dataset("mnist")
     assert np.array_equal(dataset.train.inputs[:, 0], pixels(5, 28, 28))
     assert capfd.readouterr().out == ""

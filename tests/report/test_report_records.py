@@ -109,6 +109,8 @@ def test_a_resumed_writer_keeps_a_whole_line_that_lacks_its_newline(tmp_path: Pa
         replace(record(), train_s=math.nan).to_json().encode() + b"\n",
         replace(record(), status="asleep").to_json().encode() + b"\n",
         replace(record(), epoch="3").to_json().encode() + b"\n",
+        replace(record(), samples_consumed=-1).to_json().encode() + b"\n",
+        replace(record(), epochs=True).to_json().encode() + b"\n",
         replace(record(), config=["lr"]).to_json().encode() + b"\n",
         replace(record(), val_loss="low").to_json().encode() + b"\n",
     ],

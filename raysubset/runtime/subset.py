@@ -1,0 +1,173 @@
+"""`Subset`: chosen data for a training loop of your own.
+
+    subset = raysubset.Subset(data, plan)
+    for epoch in subset.epochs(20):
+        for batch in epoch:
+            loss = epoch.loss(model(batch.inputs), batch)
+            ...
+
+Alone, it keeps its memory in this process. Inside a Ray actor (a Tune trial, a Train worker) it finds the
+selector actor that serves its data, or starts it for all of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raysubset.data.batches import ArraySource, Batch, epoch_batches
+from raysubset.data.dataset import Dataset
+from raysubset.data.transform import Transform
+from raysubset.errors import SelectorError
+from raysubset.proxy.memory import EpochSignals
+from raysubset.proxy.service import SelectorService
+from raysubset.proxy.signals import SignalLog, batch_signals, feature_norm_behind
+from raysubset.proxy.stream import EpochSubset, StreamSpec
+from raysubset.runtime.client import RaySelector, SelectorClient, start_selector
+from raysubset.selection.plan import SubsetPlan
+from raysubset.training.loss import weighted_cross_entropy
+
+_serial = count()  # tells apart the subsets that one process opens
+
+
+class Subset:
+    """The training rows of a data set, a chosen part of them each epoch.
+
+    Args:
+        data: Its training split is the pool.
+        plan: How to choose; ``first_epoch="auto"`` means full here.
+        batch_size: Rows a batch.
+        seed: Of selection, order and augmentation.
+        device: Where batches go.
+        flip: Probability of a horizontal flip (images).
+        crop_padding: Pixels of zero padding for random crops (images).
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        plan: SubsetPlan,
+        *,
+        batch_size: int = 128,
+        seed: int = 0,
+        device: str = "cpu",
+        flip: float = 0.0,
+        crop_padding: int = 0,
+    ) -> None:
+        self.plan = plan.resolved("full")
+        self.transform = Transform.fit(data.train.inputs, flip=flip, crop_padding=crop_padding)
+        self._source = ArraySource(data.train)
+        self._batch_size, self._seed, self._device = batch_size, seed, device
+        self._client, self._trial = _selector_for(data)
+        self._state: Mapping[str, Any] | None = None
+        self._epoch = 0
+
+    def epochs(self, n: int) -> Iterator[Epoch]:
+        """Yield the epochs 0..n-1 (after `restore`: those still to come).
+
+        An epoch's signals are recorded when the next one is asked for.
+
+        Raises:
+            BudgetError: The plan's budget does not fit n epochs of this data.
+            SelectorError: The plan follows the losses, and an epoch went by without `Epoch.loss`.
+        """
+        self._client.open(self._trial, StreamSpec(self.plan, n, self._seed), self._state)
+        try:
+            while self._epoch < n:
+                subset = self._client.next(self._trial, self._epoch)
+                epoch = Epoch(subset, self._batches(subset), self.plan.is_adaptive)
+                yield epoch
+                if self.plan.is_adaptive:
+                    self._client.record(self._trial, self._epoch, epoch.signals())
+                self._epoch += 1
+        finally:
+            self._state = self._client.state(self._trial)
+            self._client.close(self._trial)
+
+    def _batches(self, subset: EpochSubset) -> Iterator[Batch]:
+        return epoch_batches(
+            self._source,
+            subset.selection,
+            self.transform,
+            batch_size=self._batch_size,
+            seed=self._seed,
+            epoch=subset.epoch,
+            device=self._device,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs to go on with the epoch now being trained, from its beginning."""
+        stream = self._client.state(self._trial) if self._state is None else self._state
+        return {"epoch": self._epoch, "stream": stream}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`; the next `epochs` yields the epochs still to come."""
+        self._epoch, self._state = int(state["epoch"]), state["stream"]
+
+
+class Epoch:
+    """One epoch: iterate it for batches, give it each batch's logits.
+
+    Attributes:
+        number: From 0.
+        ratio: Share of the pool in this epoch.
+        metric: What chose its rows.
+    """
+
+    def __init__(self, subset: EpochSubset, batches: Iterator[Batch], records: bool) -> None:
+        self.number, self.ratio, self.metric = subset.epoch, subset.ratio, subset.metric
+        self._size, self._batches, self._records = len(subset.selection), batches, records
+        self._log = SignalLog()
+
+    def __len__(self) -> int:
+        """Rows trained on in this epoch."""
+        return self._size
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._batches
+
+    def loss(self, logits: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+        """Return the batch's loss, mean(weight * cross-entropy), and remember what it says about each row.
+
+        Args:
+            logits: float[B, K], the output of the model's last ``nn.Linear``.
+            batch: The batch they belong to.
+            label_smoothing: In [0, 1).
+
+        Raises:
+            ModelError: The logits do not come straight from a linear layer.
+        """
+        mean, losses = weighted_cross_entropy(logits, batch.targets, batch.weight, label_smoothing)
+        if self._records:
+            norm = feature_norm_behind(logits)
+            with torch.no_grad():
+                self._log.add(batch.index, batch_signals(logits, batch.targets, losses, norm, label_smoothing))
+        return mean
+
+    def signals(self) -> EpochSignals:
+        """Return the epoch's signals.
+
+        Raises:
+            SelectorError: No batch was given to `loss`.
+        """
+        if len(self._log) == 0:
+            raise SelectorError(
+                f"Epoch {self.number} gave no losses, and this plan chooses rows by them: call "
+                "epoch.loss(model(batch.inputs), batch) for every batch."
+            )
+        return self._log.collect()
+
+
+def _selector_for(data: Dataset) -> tuple[SelectorClient, str]:
+    """Return the selector of this process's place: the shared actor inside Ray actors, else one of our own."""
+    ray = sys.modules.get("ray")
+    labels = data.train.labels
+    if ray is None or not ray.is_initialized() or (actor := ray.get_runtime_context().get_actor_id()) is None:
+        return SelectorService(len(labels), labels), f"subset-{next(_serial)}"
+    handle = start_selector(f"raysubset/{data.fingerprint()}", len(labels), labels, detached=True)
+    return RaySelector(handle), f"{actor}/{next(_serial)}"
