@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import settings
+from numpy.typing import ArrayLike, NDArray
 
 # Wall clocks are no oracle: a shared machine may stall any example, so properties have no deadline.
 PROPERTY = settings(max_examples=60, deadline=None)
@@ -21,10 +23,7 @@ SIGNAL_ABSOLUTE = 1e-6
 # Autograd of float32 networks against closed forms: sums over tens of features.
 AUTOGRAD = 1e-4
 
-# Monte-Carlo of 20,000 draws: sd of a share <= sqrt(0.25 / 20,000) = 0.0035; five of them, so a fair sampler fails
-# one seed in two million, and the seeds are fixed.
-DRAWS = 20_000
-SHARE_OF_DRAWS = 5 * (0.25 / DRAWS) ** 0.5
+DRAWS = 20_000  # about a second for a draw of 50 microseconds
 
 # Kolmogorov-Smirnov: the seeds are fixed, so this p-value is passed once and for ever; a bias of 1 % of the range
 # over 100,000 draws gives p < 1e-8.
@@ -32,3 +31,12 @@ KS_P_VALUE = 0.01
 
 # Correlation of two independent streams of n numbers: sd 1 / sqrt(n); five of them.
 CORRELATION_SIGMAS = 5.0
+
+
+def of_share(p: ArrayLike, draws: int) -> NDArray[np.float64]:
+    """Monte-Carlo error of a share p: five standard deviations, plus one draw for shares near 0.
+
+    A fair sampler fails one seed in two million, and the seeds are fixed.
+    """
+    share = np.asarray(p, dtype=np.float64)
+    return 5 * np.sqrt(share * (1 - share) / draws) + 1 / draws

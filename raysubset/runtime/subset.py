@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from raysubset.data.batches import ArraySource, Batch, epoch_batches
@@ -26,7 +25,7 @@ from raysubset.data.transform import Transform
 from raysubset.errors import SelectorError
 from raysubset.proxy.memory import EpochSignals
 from raysubset.proxy.service import SelectorService
-from raysubset.proxy.signals import SignalLog, batch_signals, feature_norm_behind
+from raysubset.proxy.signals import SignalLog, features_behind
 from raysubset.proxy.stream import EpochSubset, StreamSpec
 from raysubset.runtime.client import RaySelector, SelectorClient, start_selector
 from raysubset.selection.plan import SubsetPlan
@@ -46,6 +45,7 @@ class Subset:
         device: Where batches go.
         flip: Probability of a horizontal flip (images).
         crop_padding: Pixels of zero padding for random crops (images).
+        label_smoothing: Of `Epoch.loss`, in [0, 1).
     """
 
     def __init__(
@@ -58,11 +58,13 @@ class Subset:
         device: str = "cpu",
         flip: float = 0.0,
         crop_padding: int = 0,
+        label_smoothing: float = 0.0,
     ) -> None:
         self.plan = plan.resolved("full")
         self.transform = Transform.fit(data.train.inputs, flip=flip, crop_padding=crop_padding)
         self._source = ArraySource(data.train)
         self._batch_size, self._seed, self._device = batch_size, seed, device
+        self._label_smoothing = label_smoothing
         self._client, self._trial = _selector_for(data)
         self._state: Mapping[str, Any] | None = None
         self._epoch = 0
@@ -80,7 +82,7 @@ class Subset:
         try:
             while self._epoch < n:
                 subset = self._client.next(self._trial, self._epoch)
-                epoch = Epoch(subset, self._batches(subset), self.plan.is_adaptive)
+                epoch = Epoch(subset, self._batches(subset), self.plan.is_adaptive, self._label_smoothing)
                 yield epoch
                 if self.plan.is_adaptive:
                     self._client.record(self._trial, self._epoch, epoch.signals())
@@ -119,10 +121,12 @@ class Epoch:
         metric: What chose its rows.
     """
 
-    def __init__(self, subset: EpochSubset, batches: Iterator[Batch], records: bool) -> None:
+    def __init__(
+        self, subset: EpochSubset, batches: Iterator[Batch], records: bool, label_smoothing: float
+    ) -> None:
         self.number, self.ratio, self.metric = subset.epoch, subset.ratio, subset.metric
         self._size, self._batches, self._records = len(subset.selection), batches, records
-        self._log = SignalLog()
+        self._label_smoothing, self._log = label_smoothing, SignalLog(label_smoothing)
 
     def __len__(self) -> int:
         """Rows trained on in this epoch."""
@@ -131,22 +135,19 @@ class Epoch:
     def __iter__(self) -> Iterator[Batch]:
         return self._batches
 
-    def loss(self, logits: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return the batch's loss, mean(weight * cross-entropy), and remember what it says about each row.
 
         Args:
             logits: float[B, K], the output of the model's last ``nn.Linear``.
             batch: The batch they belong to.
-            label_smoothing: In [0, 1).
 
         Raises:
             ModelError: The logits do not come straight from a linear layer.
         """
-        mean, losses = weighted_cross_entropy(logits, batch.targets, batch.weight, label_smoothing)
+        mean, losses = weighted_cross_entropy(logits, batch.targets, batch.weight, self._label_smoothing)
         if self._records:
-            norm = feature_norm_behind(logits)
-            with torch.no_grad():
-                self._log.add(batch.index, batch_signals(logits, batch.targets, losses, norm, label_smoothing))
+            self._log.add(batch.index, logits.detach(), batch.targets, losses, features_behind(logits))
         return mean
 
     def signals(self) -> EpochSignals:

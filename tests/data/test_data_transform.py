@@ -116,16 +116,30 @@ def test_augmentation_belongs_to_seed_epoch_and_row() -> None:
         assert not torch.equal(other, whole)
 
 
+def ramp_draws(n: int, seed: int, epoch: int) -> np.ndarray:
+    """(n, 3) top, left and flip of rows 0..n-1, read off a 9 x 9 ramp image cropped with padding 2."""
+    ramp = torch.arange(1, 82, dtype=torch.uint8).view(1, 1, 9, 9).expand(n, -1, -1, -1)
+    subject = Transform((0.0,), (1.0,), flip=0.5, crop_padding=2)
+    out = (subject.train(ramp, np.arange(n), seed, epoch) * 255).round().to(torch.int64)[:, 0].numpy()
+    row, column = np.divmod(out[:, 4, 4] - 1, 9)  # the centre pixel comes from (top + 2, left + 2), flipped or not
+    return np.stack([row - 2, column - 2, out[:, 4, 3] > out[:, 4, 5]], axis=1)
+
+
 def test_draws_cover_their_range_evenly() -> None:
-    """A ramp image reveals its own offset and flip: each of 5 x 5 x 2 outcomes has a 1/50 share."""
-    side, padding, n = 9, 2, 20_000
-    ramp = torch.arange(1, side * side + 1, dtype=torch.uint8).view(1, 1, side, side).expand(n, -1, -1, -1)
-    subject = Transform((0.0,), (1.0,), flip=0.5, crop_padding=padding)
-    out = (subject.train(ramp, np.arange(n), 0, 0) * 255).round().to(torch.int64)[:, 0]
-    centre, flipped = out[:, side // 2, side // 2], out[:, 4, 3] > out[:, 4, 5]
-    outcomes = torch.stack([centre, flipped.to(torch.int64)], dim=1).unique(dim=0, return_counts=True)[1]
+    """Each of 5 x 5 x 2 outcomes has a 1/50 share, so the three draws are also independent of one another."""
+    n = 20_000
+    outcomes, counts = np.unique(ramp_draws(n, 0, 0), axis=0, return_counts=True)
+    assert outcomes.min(axis=0).tolist() == [0, 0, 0]
+    assert outcomes.max(axis=0).tolist() == [4, 4, 1]
     assert len(outcomes) == 50
-    assert (outcomes / n - 1 / 50).abs().max() < 5 * math.sqrt(0.02 * 0.98 / n)  # five standard errors
+    assert np.abs(counts / n - 1 / 50).max() < 5 * math.sqrt(0.02 * 0.98 / n)  # five standard errors
+
+
+@pytest.mark.parametrize("other", [(0, 1), (1, 0)])
+def test_each_draw_changes_with_seed_and_epoch(other: tuple[int, int]) -> None:
+    n = 5000
+    agree = (ramp_draws(n, 0, 0) == ramp_draws(n, *other)).mean(axis=0)
+    assert np.abs(agree - [1 / 5, 1 / 5, 1 / 2]).max() < 5 * math.sqrt(0.25 / n)  # five standard errors
 
 
 def test_the_given_batch_and_the_global_generator_are_left_alone() -> None:
