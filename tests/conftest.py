@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from raysubset.data.dataset import Dataset
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
@@ -14,3 +20,21 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)  # two threads are far slower than one when the other core is busy
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A local Ray instance of two CPUs for all tests that need one."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    """A small real data set: 600 training and 200 test digits."""
+    from raysubset.data.catalog import load_dataset
+
+    return load_dataset("embedded", limit=600)

@@ -23,7 +23,7 @@ Encoded = bytes | Path  # the content of an image file, or where it lies
 GREY_MODES = frozenset({"1", "L", "LA"})
 REFUSED_MODES = ("I", "F")  # 16- and 32-bit images would be clipped to 8 bits: "I", "I;16", "I;16B", "F"
 PIECE = 64  # images a thread decodes at a time
-# Below this size decoding is mostly Python that holds the GIL: two threads took 9-11 s for CIFAR-10's 50,000
+# Below this size decoding is mostly Python that holds the GIL: two threads took 10-11 s for CIFAR-10's 50,000
 # images of 32 x 32, one took 7-9 s.
 THREADED_PIXELS = 128 * 128
 THREADS = min(8, cpu_count() or 1)

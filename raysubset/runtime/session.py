@@ -53,20 +53,25 @@ def ray_session(dashboard: bool = False) -> Iterator[None]:
         ray.shutdown()
 
 
-def plan_slots(concurrency: int = 0) -> Slots:
-    """Divide the cluster's CPUs and GPUs among trials.
+def cluster_slots(concurrency: int = 0) -> Slots:
+    """Divide the cluster that Ray is connected to, see `plan_slots`."""
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return plan_slots(concurrency, int(resources.get("CPU", 1)), int(resources.get("GPU", 0)))
+
+
+def plan_slots(concurrency: int, cpus: int, gpus: int) -> Slots:
+    """Divide CPUs and GPUs among trials.
 
     With GPUs, each trial gets an equal share of one, after the selector's 5 %: k trials a GPU get 0.95 / k, so
     the selector never costs a trial its place. Without, a trial gets one CPU: one thread a process beats more.
 
     Args:
         concurrency: Trials wanted at a time; 0 means one a GPU, or one a CPU without GPUs.
+        cpus: CPUs of the cluster, at least 1.
+        gpus: GPUs of the cluster, 0 for none.
     """
-    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    gpus, cpus = int(resources.get("GPU", 0)), max(1, int(resources.get("CPU", 1)))
     wanted = concurrency or gpus or cpus
     if gpus == 0:
         return Slots(min(wanted, cpus), 1.0, 0.0, 0.0)
     per_gpu = -(-wanted // gpus)
-    share = (1.0 - SELECTOR_GPU_SHARE) / per_gpu
-    return Slots(wanted, max(cpus // wanted, 1) if wanted <= cpus else cpus / wanted, share, SELECTOR_GPU_SHARE)
+    return Slots(wanted, min(1.0, cpus / wanted), (1.0 - SELECTOR_GPU_SHARE) / per_gpu, SELECTOR_GPU_SHARE)

@@ -34,7 +34,7 @@ _CONTAINERS = (dict, OrderedDict, list, tuple)
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     """Write ``state`` to ``folder``, replacing an earlier checkpoint in one step.
 
-    A reader, or a crash at any moment, finds the old file or the new one, never a part.
+    Whoever reads, also after the writing process was killed, finds the old file or the new one, never a part.
 
     Args:
         folder: Made if missing.

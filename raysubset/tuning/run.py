@@ -35,7 +35,7 @@ from raysubset.models.head import last_linear
 from raysubset.report.records import RECORDS_FILE, RecordWriter, read_records
 from raysubset.report.run_info import Result, RunInfo
 from raysubset.runtime.client import start_selector
-from raysubset.runtime.session import Slots, plan_slots, ray_session
+from raysubset.runtime.session import Slots, cluster_slots, ray_session
 from raysubset.runtime.store import store_split
 from raysubset.seeds import seed64
 from raysubset.tuning.ranking import RankedTrial, rank_trials
@@ -73,7 +73,7 @@ class Run:
     def session(self, dashboard: bool = False) -> Iterator[Session]:
         """Join or start Ray, put the data into its object store, start the selector; yields the stages' runner."""
         with ray_session(dashboard):
-            slots = plan_slots(self.experiment.search.concurrency)
+            slots = cluster_slots(self.experiment.search.concurrency)
             train, validation = split_rows(self.experiment, self.data)
             pool = Pool(
                 store_split(train),

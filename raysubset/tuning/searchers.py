@@ -64,8 +64,11 @@ class FixedPoints(RandomSearch):
         return dict(self._points[self._drawn - 1])
 
 
-def make_searcher(name: str, space: Space, seed: int) -> Searcher:
+def make_searcher(name: str, space: Space, seed: int, trials: int) -> Searcher:
     """Return the proposer of that name.
+
+    TPE draws a third of its trials at random first, at least 4 and at most 20: with hyperopt's constant 20 a search
+    of 16 trials would never leave its random phase.
 
     Raises:
         UnknownNameError: Lists the known ones.
@@ -74,7 +77,11 @@ def make_searcher(name: str, space: Space, seed: int) -> Searcher:
         return RandomSearch(space, seed)
     if name == "tpe":
         return HyperOptSearch(
-            space=tune_space(space), metric=METRIC, mode=MODE, random_state_seed=seed64(seed, "tpe") % 2**32
+            space=HyperOptSearch.convert_search_space(tune_space(space)),
+            metric=METRIC,
+            mode=MODE,
+            n_initial_points=min(20, max(4, trials // 3)),
+            random_state_seed=seed64(seed, "tpe") % 2**32,
         )
     raise UnknownNameError.of("search", name, ("random", "tpe"))
 

@@ -117,7 +117,7 @@ def run_stage(
     rungs = stage_rungs(experiment, n)
     trials = experiment.search.trials if points is None else len(points)
     budget = stage_budget(experiment, n, rungs) if points is None else trials * rungs.levels[-1]
-    proposer = searcher or make_searcher(experiment.search.search, experiment.space, experiment.seed)
+    proposer = searcher or make_searcher(experiment.search.search, experiment.space, experiment.seed, trials)
     admission = Admission(
         proposer if points is None else FixedPoints(points),
         trials=trials,

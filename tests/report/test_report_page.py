@@ -195,6 +195,7 @@ def test_what_users_named_is_text_never_markup(tmp_path: Path) -> None:
     text, page = page_of(folder)
     assert "<script" not in text
     assert evil in page.texts
+    assert re.search(r"<text[^>]*>[^<]* \$x_1\$ ", text), "an axis label was read as mathematics"
 
 
 def test_mixed_and_many_valued_hyper_parameters(tmp_path: Path) -> None:

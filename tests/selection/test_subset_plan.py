@@ -113,6 +113,14 @@ def test_the_metric_of_an_epoch_is_that_of_its_refresh(epoch: int, every: int, s
         assert drawn == metric
 
 
+def test_the_mixture_draws_once_a_refresh() -> None:
+    plan = SubsetPlan(select_every=3, sigma=5.0)  # wide: all groups are likely at every epoch
+    metrics = [plan.metric_at(epoch, 61, 0) for epoch in range(61)]
+    groups = [set(metrics[start : start + 3]) for start in range(1, 61, 3)]
+    assert all(len(group) == 1 for group in groups)
+    assert len(set.union(*groups)) > 2
+
+
 def test_the_mixture_changes_with_time_and_seed() -> None:
     plan = SubsetPlan()
     metrics = [plan.metric_at(epoch, 60, 0) for epoch in range(60)]

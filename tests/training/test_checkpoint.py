@@ -101,6 +101,14 @@ def test_replaces_the_last_one_and_leaves_no_other_file(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path) == {"epoch": 2}
 
 
+def test_a_reader_of_the_last_one_is_not_disturbed(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, {"epoch": 0})
+    before = (tmp_path / FILE).read_bytes()
+    with (tmp_path / FILE).open("rb") as reader:
+        save_checkpoint(tmp_path, {"epoch": 1})
+        assert reader.read() == before
+
+
 def test_a_failed_write_keeps_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(tmp_path, {"epoch": 0})
 

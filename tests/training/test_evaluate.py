@@ -75,6 +75,14 @@ def test_dropout_is_off_and_repeats(make_batches: MakeBatches) -> None:
     assert evaluate(model, make_batches(9)) == evaluate(model, make_batches(9))
 
 
+def test_keeps_no_graph_for_a_backward_pass(make_batches: MakeBatches) -> None:
+    modes = []
+    model = Passes()
+    model.register_forward_hook(lambda *_: modes.append(torch.is_inference_mode_enabled()))
+    evaluate(model, make_batches(4, 3, shape=(10,)))
+    assert modes == [True, True]
+
+
 def test_batches_made_meanwhile_can_still_be_trained_on(make_batches: MakeBatches) -> None:
     kept = []
 

@@ -1,0 +1,93 @@
+"""Both selector clients pass one suite; the Ray one also survives the death of its actor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from raysubset.proxy.memory import EpochSignals
+from raysubset.proxy.service import SelectorService
+from raysubset.proxy.stream import StreamSpec
+from raysubset.selection.plan import SubsetPlan
+from raysubset.testing.clients import LABELS, POOL_SIZE, ClientContract
+
+N = 200
+
+
+class TestInProcess(ClientContract):
+    @pytest.fixture
+    def client(self) -> SelectorService:
+        return SelectorService(POOL_SIZE, LABELS)
+
+
+@pytest.mark.ray
+class TestOverRay(ClientContract):
+    @pytest.fixture
+    def client(self, ray_cluster, request):
+        import ray
+
+        from raysubset.runtime.client import RaySelector, start_selector
+
+        actor = start_selector(f"contract/{request.node.name}", POOL_SIZE, LABELS)
+        yield RaySelector(actor)
+        ray.kill(actor)
+
+
+def signals_of(epoch: int, rows: np.ndarray) -> EpochSignals:
+    rng = np.random.default_rng(epoch)
+    loss, entropy, gradient = rng.exponential(size=(3, N)).astype(np.float32)[:, rows]
+    return EpochSignals(rows, loss, entropy, gradient, loss < 0.5)
+
+
+def trained_subsets(client, epochs: int, disturb_at: int = -1, disturb=lambda: None) -> list[list[int]]:
+    plan = SubsetPlan(metric="loss", ratio=0.2, first_epoch="full", select_every=3)
+    client.open("t", StreamSpec(plan, epochs, seed=5))
+    seen = []
+    for epoch in range(epochs):
+        if epoch == disturb_at:
+            disturb()
+        rows = client.next("t", epoch).selection.indices
+        seen.append(rows.tolist())
+        client.record("t", epoch, signals_of(epoch, rows))
+    return seen
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("killed_at", [2, 5])
+def test_subsets_go_on_when_the_selector_is_killed(ray_cluster, killed_at: int) -> None:
+    import ray
+
+    from raysubset.runtime.client import RaySelector, start_selector
+
+    actor = start_selector(f"mortal/{killed_at}", N, None)
+    client = RaySelector(actor)
+
+    def kill() -> None:
+        if killed_at == 5:
+            client.state("t")  # the replayed log then begins at a saved state, not at the beginning
+        pid = ray.get(actor.__ray_call__.remote(lambda service: os.getpid()))
+        os.kill(pid, signal.SIGKILL)
+
+    expected = trained_subsets(SelectorService(N), epochs=8)
+    assert trained_subsets(client, 8, killed_at, kill) == expected
+    ray.kill(actor)
+
+
+@pytest.mark.ray
+def test_a_selector_that_is_gone_for_good_is_named(ray_cluster) -> None:
+    import ray
+
+    from raysubset.errors import SelectorError
+    from raysubset.runtime.client import RaySelector, start_selector
+
+    actor = start_selector("gone", N, None)
+    client = RaySelector(actor)
+    client.open("t", StreamSpec(SubsetPlan(), 4, 0))
+    ray.kill(actor)
+    time.sleep(0.2)
+    with pytest.raises(SelectorError, match="did not come back"):
+        client.next("t", 0)
