@@ -67,8 +67,8 @@ class FixedPoints(RandomSearch):
 def make_searcher(name: str, space: Space, seed: int, trials: int) -> Searcher:
     """Return the proposer of that name.
 
-    TPE draws a third of its trials at random first, at least 4 and at most 20: with hyperopt's constant 20 a search
-    of 16 trials would never leave its random phase.
+    TPE draws a third of its trials at random first, at least 4 and at most 20: with hyperopt's constant 20, a
+    search of 16 trials would never leave its random phase.
 
     Raises:
         UnknownNameError: Lists the known ones.
