@@ -125,6 +125,14 @@ class Experiment:
         if faults:
             raise OptionsError.of("Experiment", faults)
 
+    @property
+    def model_name(self) -> str:
+        """The model's zoo name, or "module:name" of its builder (a builder without a name: that of its type)."""
+        if isinstance(self.model, str):
+            return self.model
+        named = self.model if hasattr(self.model, "__qualname__") else type(self.model)
+        return f"{named.__module__}:{named.__qualname__}"
+
     def on_full_data(self) -> Experiment:
         """Return the same search with every trial on all the data."""
         return replace(self, plan=SubsetPlan.full())
@@ -133,9 +141,7 @@ class Experiment:
         """Return the experiment as TOML; a callable model is written as "module:name"."""
         plain: dict[str, Any] = {
             "name": self.name,
-            "model": self.model
-            if isinstance(self.model, str)
-            else f"{self.model.__module__}:{self.model.__qualname__}",
+            "model": self.model_name,
             "validation": self.validation,
             "seed": self.seed,
         }

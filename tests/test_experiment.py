@@ -27,13 +27,20 @@ def experiment(**change: Any) -> Experiment:
     return Experiment(**{"name": "run", "model": "lenet", "space": SPACE, **change})
 
 
+def any_plan(exact: bool, select_every: int, **options: Any) -> SubsetPlan:
+    """An exact budget goes with a selection every epoch only."""
+    if exact:
+        return SubsetPlan(budget="exact", **options)
+    return SubsetPlan(select_every=select_every, **options)
+
+
 plans = st.builds(
-    SubsetPlan,
+    any_plan,
+    exact=st.booleans(),
     selector=st.sampled_from(["asp", "adaptive-random", "random"]),
     metric=st.sampled_from(METRIC_CHOICES),
     ratio=st.floats(1e-4, 1),
     schedule=st.sampled_from(["static", "dynamic"]),
-    budget=st.sampled_from(["paper", "exact"]),
     first_epoch=st.sampled_from(["auto", "full", "scheduled"]),
     select_every=st.integers(1, 50),
     temperature=st.floats(1e-3, 1e3),

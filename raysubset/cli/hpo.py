@@ -54,7 +54,7 @@ def hpo(
         float | None,
         Option(help="Full-data epochs the full search may cost; a subset search gets ratio times that."),
     ] = None,
-    retrain: Annotated[int, Option(help="Best configurations retrained on all data.")] = 3,
+    retrain: Annotated[int | None, Option(help="Best configurations retrained on all data.")] = None,
     seed: Annotated[int, Option(help="The seed of everything.")] = 0,
     name: Annotated[str | None, Option(help="Run name (default: data, model and time).")] = None,
     root: Annotated[Path, Option(help="Folder of all runs.")] = Path("runs"),
@@ -80,7 +80,6 @@ def hpo(
         score=score,
         evaluate=evaluate,
         pairing=pairing,
-        retrain=1 if smoke else retrain,
         budget_epochs=budget_epochs,
     )
     loaded = load_dataset(data, data_dir, limit=limit, allow_fallback=True)
@@ -103,7 +102,11 @@ def hpo(
             plan=plan,
             recipe=_recipe(loaded, preset, epochs),
             space=_space(space, preset),
-            search=replace(options, trials=preset.trials if trials is None else trials),
+            search=replace(
+                options,
+                trials=preset.trials if trials is None else trials,
+                retrain=preset.retrain if retrain is None else retrain,
+            ),
             seed=seed,
         )
         command = shlex.join(["raysubset", *sys.argv[1:]] if sys.argv[1:2] == ["hpo"] else ["python", *sys.argv])
@@ -140,7 +143,8 @@ def _space(file: Path | None, preset: Preset) -> dict[str, Domain]:
 
 def _announce(run: Run, console: Console) -> None:
     """Say what will run and what it is predicted to cost."""
-    from raysubset.tuning.presets import expected_samples, seconds_per_sample
+    from raysubset.hpo.halving import expected_samples
+    from raysubset.tuning.presets import seconds_per_sample
     from raysubset.tuning.progress import duration
     from raysubset.tuning.stage import stage_rungs
 

@@ -75,6 +75,26 @@ class StoppingHalving:
         return cls(Rungs(tuple(state["levels"]), tuple(state["epochs"])), int(state["eta"]), losses)
 
 
+def expected_samples(rungs: Rungs, trials: int, eta: int) -> float:
+    """Return the samples that a search is expected to consume if losses are exchangeable.
+
+    A trial that arrives when i losses are at its rung is not worse than their 1/eta quantile with probability
+    (1 + (i - 1) / eta) / (i + 1), and 1 for i = 0: more than 1/eta while few have arrived, which is why a search
+    of 16 trials costs a third more than synchronous halving would.
+    """
+    total, previous, alive = 0.0, 0.0, float(trials)
+    for level in rungs.levels:
+        total += alive * (level - previous)
+        previous, alive = level, _expected_survivors(alive, eta)
+    return total
+
+
+def _expected_survivors(arrivals: float, eta: int) -> float:
+    whole = math.floor(arrivals)
+    passing = [1.0] + [(1 + (i - 1) / eta) / (i + 1) for i in range(1, whole + 1)]
+    return sum(passing[:whole]) + (arrivals - whole) * passing[whole]
+
+
 def _quantile(losses: list[float], share: float) -> float:
     """Linear quantile that survives infinities (numpy's would make inf - inf = NaN)."""
     ordered = np.sort(losses)

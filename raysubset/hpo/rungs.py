@@ -18,7 +18,13 @@ from raysubset.errors import OptionsError
 
 
 def max_halvings(resource: int, eta: int) -> int:
-    """Return the largest K with eta^K <= resource, in integers: log(243)/log(3) floors to 4 in binary."""
+    """Return the largest K with eta^K <= resource, in integers: log(243)/log(3) floors to 4 in binary.
+
+    Raises:
+        OptionsError: eta below 2.
+    """
+    if eta < 2:
+        raise OptionsError(f"eta={eta!r}, need an int of at least 2 (3 keeps the best third at each rung).")
     halvings, power = 0, eta
     while power <= resource:
         halvings, power = halvings + 1, power * eta
@@ -65,8 +71,6 @@ def place_rungs(sizes: NDArray[np.int64], eta: int = 3) -> Rungs:
     Raises:
         OptionsError: eta below 2.
     """
-    if eta < 2:
-        raise OptionsError(f"eta={eta!r}, need an int of at least 2 (3 keeps the best third at each rung).")
     consumed = np.cumsum(sizes)
     levels = sample_levels(float(consumed[-1]), max_halvings(len(sizes), eta), eta)
     epochs = np.searchsorted(consumed, levels, side="left") + 1

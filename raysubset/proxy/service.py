@@ -26,13 +26,17 @@ class SelectorService:
 
     Args:
         pool_size: n, rows of the training pool.
-        labels: int64[n] or None.
+        labels: int64[n], or None if no plan keeps class proportions (or `provide` gives them later).
     """
 
     def __init__(self, pool_size: int, labels: NDArray[np.int64] | None = None) -> None:
         self._pool_size = pool_size
         self._labels = labels
         self._streams: dict[str, SubsetStream] = {}
+
+    def provide(self, labels: NDArray[np.int64]) -> None:
+        """Take the labels of the pool; trials opened from now on may use them."""
+        self._labels = labels
 
     def open(self, trial: str, spec: StreamSpec, state: Mapping[str, Any] | None = None) -> None:
         """Start a trial's stream, or start it anew; with ``state``, where that left off.

@@ -48,10 +48,9 @@ def rows_of(summary: Summary) -> list[tuple[str, str]]:
     """Return the pairs of `summary_rows` from a summary already made."""
     run, saved, search = summary.run, summary.savings, summary.cost("search")
     result = run.result
-    data = f"{run.dataset} ({run.dataset_source})" + (f": {run.dataset_note}" if run.dataset_note else "")
     return [
         ("state", "finished" if summary.finished else "UNFINISHED: the numbers below are partial"),
-        ("data set", data),
+        ("data set", f"{run.dataset} ({run.dataset_source})"),
         ("best configuration", config(result.best_config) if result else _best_so_far(summary)),
         ("validation accuracy", percent(result.val_accuracy if result else None)),
         ("test accuracy", interval(summary.accuracy.test)),

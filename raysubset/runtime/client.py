@@ -36,16 +36,16 @@ class SelectorClient(Protocol):
 
 
 def start_selector(
-    name: str, pool_size: int, labels: NDArray[np.int64] | None, *, gpus: float = 0.0, detached: bool = False
+    name: str, pool_size: int, *, gpus: float = 0.0, detached: bool = False
 ) -> ActorHandle[SelectorService]:
     """Return the named selector actor, started now if it is not there.
 
-    The actor restarts without end and needs no CPU slot, so it never takes a trial's place.
+    The actor restarts without end and needs no CPU slot, so it never takes a trial's place. It is made from its
+    pool's size alone: a large argument would lie in the object store, and a restart would fail once it is gone.
 
     Args:
         name: Found by this name in the driver's namespace.
         pool_size: n, rows of the training pool.
-        labels: int64[n] or None.
         gpus: GPU share.
         detached: Outlive the process that starts it (needed when a trial starts it, not the driver).
     """
@@ -57,7 +57,7 @@ def start_selector(
         num_gpus=gpus,
         max_restarts=-1,
         max_task_retries=-1,
-    ).remote(pool_size, labels)
+    ).remote(pool_size)
     return cast("ActorHandle[SelectorService]", actor)
 
 
@@ -76,18 +76,29 @@ class RaySelector:
     It keeps the signals recorded since a trial's last `state` (21 bytes a sample): that log is what survives the
     actor's death, wherever it restarts.
 
+    Args:
+        actor: From `start_selector`.
+        labels: int64[n] of the pool, sent when a plan keeps class proportions.
+
     Raises:
         SelectorError: The actor is gone for good (its node and every retry failed).
     """
 
-    def __init__(self, actor: ActorHandle[SelectorService]) -> None:
-        self._actor = actor
+    def __init__(self, actor: ActorHandle[SelectorService], labels: NDArray[np.int64] | None = None) -> None:
+        self._actor, self._labels = actor, labels
         self._opened: dict[str, _Opened] = {}
 
     def open(self, trial: str, spec: StreamSpec, state: Mapping[str, Any] | None = None) -> None:
         """Start (or restart) a trial's stream, see `SelectorService.open`."""
         self._opened[trial] = _Opened(spec, state)
-        self._get(self._actor.open.remote(trial, spec, state))
+        self._get(self._open(trial))
+
+    def _open(self, trial: str) -> ray.ObjectRef[Any]:
+        opened = self._opened[trial]
+        if opened.spec.plan.per_class and self._labels is not None:
+            self._actor.provide.remote(self._labels)
+        reference: ray.ObjectRef[Any] = self._actor.open.remote(trial, opened.spec, opened.state)
+        return reference
 
     def next(self, trial: str, epoch: int) -> EpochSubset:
         """Return the rows of an epoch, see `SelectorService.next`."""
@@ -119,9 +130,8 @@ class RaySelector:
         except UnknownTrialError:
             if trial not in self._opened:
                 raise
-            opened = self._opened[trial]
-            self._actor.open.remote(trial, opened.spec, opened.state)
-            for epoch, signals in opened.since:
+            self._open(trial)
+            for epoch, signals in self._opened[trial].since:
                 self._actor.next.remote(trial, epoch)  # a refresh must see the memory it saw the first time
                 self._actor.record.remote(trial, epoch, signals)
             return self._get(getattr(self._actor, method).remote(*arguments))

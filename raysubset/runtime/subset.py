@@ -170,5 +170,5 @@ def _selector_for(data: Dataset) -> tuple[SelectorClient, str]:
     labels = data.train.labels
     if ray is None or not ray.is_initialized() or (actor := ray.get_runtime_context().get_actor_id()) is None:
         return SelectorService(len(labels), labels), f"subset-{next(_serial)}"
-    handle = start_selector(f"raysubset/{data.fingerprint()}", len(labels), labels, detached=True)
-    return RaySelector(handle), f"{actor}/{next(_serial)}"
+    handle = start_selector(f"raysubset/{data.fingerprint()}", len(labels), detached=True)
+    return RaySelector(handle, labels), f"{actor}/{next(_serial)}"

@@ -96,6 +96,10 @@ class SubsetPlan:
             faults.append(f"temperature={self.temperature!r}, need a number > 0")
         if not 0 < self.sigma < np.inf:
             faults.append(f"sigma={self.sigma!r}, need a finite number > 0")
+        if self.budget == "exact" and self.select_every > 1:
+            faults.append(
+                "budget='exact' needs select_every=1: sizes kept between selections sum to something else"
+            )
         if self.selector == "full" and self.ratio != 1:
             faults.append(f"selector='full' trains on everything, so ratio must be 1, got {self.ratio!r}")
         return faults
@@ -128,9 +132,8 @@ class SubsetPlan:
             BudgetError: See `subset_sizes`.
         """
         first: FirstEpoch = "full" if self.first_epoch == "auto" else self.first_epoch
-        sizes = subset_sizes(n, epochs, self.ratio, self.schedule, self.budget, first)
-        refreshes = np.array([self.chosen_at(epoch) for epoch in range(epochs)])
-        return np.asarray(np.maximum(sizes[refreshes], min(2, n)), dtype=np.int64)
+        sizes = subset_sizes(n, epochs, self.ratio, self.schedule, self.budget, first, minimum=min(2, n))
+        return sizes[[self.chosen_at(epoch) for epoch in range(epochs)]]
 
     def metric_at(self, epoch: int, epochs: int, seed: int) -> str:
         """Return the metric that chooses the rows of ``epoch``; keyed, so asking twice gives the same."""

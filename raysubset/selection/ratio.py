@@ -61,6 +61,7 @@ def subset_sizes(
     schedule: Schedule = "dynamic",
     budget: Budget = "paper",
     first_epoch: FirstEpoch = "full",
+    minimum: int = 1,
 ) -> NDArray[np.int64]:
     """Return how many of n rows each epoch trains on.
 
@@ -71,33 +72,37 @@ def subset_sizes(
         schedule: "static" (the same size) or "dynamic" (large first, Algorithm 2).
         budget: "paper" (Algorithm 2 as printed) or "exact" (sizes sum to round(r N n)).
         first_epoch: "full" (Algorithm 1: epoch 0 sees everything) or "scheduled" (epoch 0 follows the ratio).
+        minimum: Rows an epoch needs at least, in [1, n]; an exact budget takes them from the largest epochs.
 
     Returns:
-        int64[epochs], each in [1, n].
+        int64[epochs], each in [minimum, n].
 
     Raises:
         BudgetError: An argument is out of range, or an exact budget cannot pay for the first full epoch.
     """
-    _check(n, epochs, ratio, schedule, budget, first_epoch)
+    _check(n, epochs, ratio, schedule, budget, first_epoch, minimum)
     full_first = first_epoch == "full"
     if budget == "exact":
-        return _exact_sizes(n, epochs, ratio, schedule, full_first)
-    sizes = np.floor(epoch_ratios(epochs, ratio, schedule) * n + _ROUNDING).astype(np.int64).clip(1, n)
+        return _exact_sizes(n, epochs, ratio, schedule, full_first, minimum)
+    sizes = np.floor(epoch_ratios(epochs, ratio, schedule) * n + _ROUNDING).astype(np.int64).clip(minimum, n)
     if full_first:
         sizes[0] = n
     return sizes
 
 
-def _exact_sizes(n: int, epochs: int, ratio: float, schedule: Schedule, full_first: bool) -> NDArray[np.int64]:
+def _exact_sizes(
+    n: int, epochs: int, ratio: float, schedule: Schedule, full_first: bool, minimum: int
+) -> NDArray[np.int64]:
     """Sizes of the scheduled shape that sum to round(r N n), by cumulative rounding."""
     total = int(np.floor(ratio * epochs * n + _ROUNDING))
     paid = n if full_first else 0
     rest = epochs - 1 if full_first else epochs
-    if total < paid + rest:
-        cause = "a full first epoch" if full_first else "one row an epoch"
+    if total < paid + rest * minimum:
+        cause = "a full first epoch" if full_first else f"{minimum} row(s) an epoch"
         raise BudgetError(
             f"Budget too small for {cause}: ratio={ratio:g} over epochs={epochs} of n={n} allows {total} samples, "
-            f"{paid + rest} are needed. Raise ratio or epochs, or use budget='paper' or first_epoch='scheduled'."
+            f"{paid + rest * minimum} are needed. Raise ratio or epochs, or use budget='paper' or "
+            "first_epoch='scheduled'."
         )
     if rest == 0:
         return np.array([n], dtype=np.int64)
@@ -110,19 +115,19 @@ def _exact_sizes(n: int, epochs: int, ratio: float, schedule: Schedule, full_fir
         shape = np.linspace(1.0, 2 * mean - 1.0, rest)
     cumulative = np.floor(np.cumsum(shape) * n + _ROUNDING).astype(np.int64)
     cumulative[-1] = total - paid
-    sizes = _spread_empty(np.diff(cumulative, prepend=0))
+    sizes = _raise_to(minimum, np.diff(cumulative, prepend=0))
     return np.concatenate([[n], sizes]).astype(np.int64) if full_first else sizes
 
 
-def _spread_empty(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give every epoch at least one row, taken from the last of the largest epochs; sum and order stay."""
-    while (empty := np.flatnonzero(sizes < 1)).size:
+def _raise_to(minimum: int, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give every epoch ``minimum`` rows, taken from the last of the largest epochs; sum and order stay."""
+    while (small := np.flatnonzero(sizes < minimum)).size:
         sizes[np.flatnonzero(sizes == sizes.max())[-1]] -= 1
-        sizes[empty[0]] += 1
+        sizes[small[0]] += 1
     return sizes
 
 
-def _check(n: int, epochs: int, ratio: float, schedule: str, budget: str, first_epoch: str) -> None:
+def _check(n: int, epochs: int, ratio: float, schedule: str, budget: str, first_epoch: str, minimum: int) -> None:
     faults = []
     if n < 1:
         faults.append(f"n={n}, need at least 1 row")
@@ -130,6 +135,8 @@ def _check(n: int, epochs: int, ratio: float, schedule: str, budget: str, first_
         faults.append(f"epochs={epochs}, need at least 1")
     if not 0 < ratio <= 1:
         faults.append(f"ratio={ratio!r}, need 0 < ratio <= 1 (0.1 trains on a tenth of the data)")
+    if not 1 <= minimum <= max(n, 1):
+        faults.append(f"minimum={minimum}, need 1 <= minimum <= n")
     for name, value, allowed in (
         ("schedule", schedule, SCHEDULES),
         ("budget", budget, BUDGETS),

@@ -97,7 +97,7 @@ def tune(
         search: "tpe", "random", or a Tune searcher that minimises "score" and knows its own space.
         scheduler: "asha", "none", or a Tune scheduler; give it ``time_attr="samples_consumed"``.
         trials: Configurations to try.
-        name: Run name. Default: model and time.
+        name: Run name. Default: the time.
         seed: The seed of everything.
         root: Folder of all runs.
         resume: Go on with the run of that name.
@@ -120,7 +120,7 @@ def tune(
     if own_scheduler:
         options.setdefault("evaluate", "epochs")  # a foreign scheduler reads the score of every report
     experiment = Experiment(
-        name=name or f"{model if isinstance(model, str) else model.__qualname__}-{datetime.now():%Y%m%d-%H%M%S}",
+        name=name or f"tune-{datetime.now():%Y%m%d-%H%M%S}",
         model=model,
         plan=plan or SubsetPlan(),
         recipe=recipe or Recipe(),

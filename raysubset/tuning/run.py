@@ -80,9 +80,7 @@ class Run:
                 store_split(validation),
                 Transform.fit(train.inputs),
                 self.data.num_classes,
-                start_selector(
-                    f"raysubset/{self.folder.resolve()}", len(train), train.labels, gpus=slots.selector_gpus
-                ),
+                start_selector(f"raysubset/{self.folder.resolve()}", len(train), gpus=slots.selector_gpus),
             )
             yield Session(self, pool, slots)
 
@@ -290,7 +288,7 @@ def _describe(
         n_train=n_train,
         n_validation=n_validation,
         n_test=0 if data.test is None else len(data.test),
-        model=experiment.model if isinstance(experiment.model, str) else experiment.model.__qualname__,
+        model=experiment.model_name,
         selector=plan.selector,
         metric=plan.metric,
         ratio=plan.ratio,

@@ -64,7 +64,7 @@ class SubsetTrainable(tune.Trainable):
         torch.set_num_threads(1)  # two processes beat two threads; this process is ours
         self._setting = setting
         self._train, self._validation = setting.train.open(), setting.validation.open()
-        self._client = RaySelector(setting.selector)
+        self._client = RaySelector(setting.selector, self._train.labels)
         self._trial = self._build(config)
 
     def _build(self, config: dict[str, Any]) -> Trial:

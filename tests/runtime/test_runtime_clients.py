@@ -15,7 +15,8 @@ from raysubset.proxy.stream import StreamSpec
 from raysubset.selection.plan import SubsetPlan
 from raysubset.testing.clients import LABELS, POOL_SIZE, ClientContract
 
-N = 200
+N = 60_000  # large enough that its labels would not travel inside a message
+GROUPS = np.arange(N) * 7 // N
 
 
 class TestInProcess(ClientContract):
@@ -32,8 +33,8 @@ class TestOverRay(ClientContract):
 
         from raysubset.runtime.client import RaySelector, start_selector
 
-        actor = start_selector(f"contract/{request.node.name}", POOL_SIZE, LABELS)
-        yield RaySelector(actor)
+        actor = start_selector(f"contract/{request.node.name}", POOL_SIZE)
+        yield RaySelector(actor, LABELS)
         ray.kill(actor)
 
 
@@ -44,7 +45,7 @@ def signals_of(epoch: int, rows: np.ndarray) -> EpochSignals:
 
 
 def trained_subsets(client, epochs: int, disturb_at: int = -1, disturb=lambda: None) -> list[list[int]]:
-    plan = SubsetPlan(metric="loss", ratio=0.2, first_epoch="full", select_every=3)
+    plan = SubsetPlan(metric="loss", ratio=0.2, first_epoch="full", select_every=3, per_class=True)
     client.open("t", StreamSpec(plan, epochs, seed=5))
     seen = []
     for epoch in range(epochs):
@@ -63,8 +64,8 @@ def test_subsets_go_on_when_the_selector_is_killed(ray_cluster, killed_at: int) 
 
     from raysubset.runtime.client import RaySelector, start_selector
 
-    actor = start_selector(f"mortal/{killed_at}", N, None)
-    client = RaySelector(actor)
+    actor = start_selector(f"mortal/{killed_at}", N)
+    client = RaySelector(actor, GROUPS)
 
     def kill() -> None:
         if killed_at == 5:
@@ -72,7 +73,7 @@ def test_subsets_go_on_when_the_selector_is_killed(ray_cluster, killed_at: int) 
         pid = ray.get(actor.__ray_call__.remote(lambda service: os.getpid()))
         os.kill(pid, signal.SIGKILL)
 
-    expected = trained_subsets(SelectorService(N), epochs=8)
+    expected = trained_subsets(SelectorService(N, GROUPS), epochs=8)
     assert trained_subsets(client, 8, killed_at, kill) == expected
     ray.kill(actor)
 
@@ -84,7 +85,7 @@ def test_a_selector_that_is_gone_for_good_is_named(ray_cluster) -> None:
     from raysubset.errors import SelectorError
     from raysubset.runtime.client import RaySelector, start_selector
 
-    actor = start_selector("gone", N, None)
+    actor = start_selector("gone", N)
     client = RaySelector(actor)
     client.open("t", StreamSpec(SubsetPlan(), 4, 0))
     ray.kill(actor)

@@ -44,7 +44,7 @@ from raysubset.runtime.client import start_selector
 from raysubset.runtime.session import cluster_slots
 ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
 slots = cluster_slots(4)
-selector = start_selector("s", 10, None, gpus=slots.selector_gpus)
+selector = start_selector("s", 10, gpus=slots.selector_gpus)
 ray.get(selector.trials.remote())
 
 @ray.remote(num_cpus=slots.cpus, num_gpus=slots.gpus)

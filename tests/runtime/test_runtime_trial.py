@@ -146,7 +146,7 @@ def test_the_ray_client_gives_the_same_training(digits, ray_cluster) -> None:
 
     from raysubset.runtime.client import RaySelector, start_selector
 
-    actor = start_selector("trial-twin", len(digits.train), digits.train.labels)
+    actor = start_selector("trial-twin", len(digits.train))
     near, far = make_trial(digits), make_trial(digits, client=RaySelector(actor))
     for _ in range(RECIPE.epochs):
         assert near.run_epoch().train_loss == far.run_epoch().train_loss

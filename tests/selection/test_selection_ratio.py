@@ -161,10 +161,21 @@ def test_tiny_exact_budgets_leave_no_epoch_empty(n: int, ratio: float) -> None:
 
 
 def test_rows_for_empty_epochs_come_from_the_last_of_the_largest() -> None:
-    from raysubset.selection.ratio import _spread_empty
+    from raysubset.selection.ratio import _raise_to
 
-    assert _spread_empty(np.array([3, 3, 0])).tolist() == [3, 2, 1]
-    assert _spread_empty(np.array([4, 1, 0, 0])).tolist() == [2, 1, 1, 1]
+    assert _raise_to(1, np.array([3, 3, 0])).tolist() == [3, 2, 1]
+    assert _raise_to(1, np.array([4, 1, 0, 0])).tolist() == [2, 1, 1, 1]
+    assert _raise_to(2, np.array([5, 3, 1])).tolist() == [4, 3, 2]
+
+
+@pytest.mark.parametrize("budget", ["paper", "exact"])
+def test_a_minimum_holds_and_an_exact_budget_stays_exact(budget: str) -> None:
+    sizes = subset_sizes(1000, 50, 0.1, budget=budget, minimum=7)  # type: ignore[arg-type]
+    assert sizes.min() == 7
+    if budget == "exact":
+        assert sizes.sum() == 5000
+    with pytest.raises(BudgetError, match="minimum=11"):
+        subset_sizes(10, 5, 0.5, minimum=11)
 
 
 def test_all_faults_come_in_one_message() -> None:
@@ -181,5 +192,5 @@ def test_ratio_out_of_range(ratio: float) -> None:
 
 
 def test_an_exact_budget_below_one_row_an_epoch_is_refused() -> None:
-    with pytest.raises(BudgetError, match="one row an epoch"):
+    with pytest.raises(BudgetError, match=r"1 row\(s\) an epoch"):
         subset_sizes(10, 50, 0.01, budget="exact", first_epoch="scheduled")

@@ -17,6 +17,11 @@ from raysubset.selection.ratio import subset_sizes
 from raysubset.selection.selectors import Full, PerClass, ProxySampling, UniformRandom
 
 
+def test_an_exact_budget_needs_a_selection_every_epoch() -> None:
+    with pytest.raises(OptionsError, match="needs select_every=1"):
+        SubsetPlan(budget="exact", select_every=2)
+
+
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(
         UnknownNameError, match="selector 'aps'.*Did you mean 'asp'.*adaptive-random, asp, full, random"
