@@ -77,6 +77,10 @@ class RecordError(RaysubsetError, ValueError):
     """A line of records.jsonl cannot be read."""
 
 
+class SearchFailedError(RaysubsetError, RuntimeError):
+    """Not one trial of a search could be judged; the message lists the reasons they gave."""
+
+
 class InterruptedRunError(RaysubsetError):
     """A run was stopped before its end; what is done is kept and can be resumed."""
 

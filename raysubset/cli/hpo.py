@@ -174,8 +174,10 @@ def _announce(run: Run, console: Console) -> None:
 
 def _go(run: Run, compare_full: bool, dashboard: bool) -> None:
     """Run the stages that are not finished; an interruption still leaves a report."""
+    from raysubset.tuning.session import open_session
+
     try:
-        with run.session(dashboard) as session:
+        with open_session(run, dashboard) as session:
             ranked = session.search()
             ranked_full = session.search_full() if compare_full else ()
             result = session.retrain(ranked)

@@ -24,6 +24,7 @@ from raysubset.tuning.presets import default_space
 from raysubset.tuning.progress import RichProgress, Silent
 from raysubset.tuning.ranking import RankedTrial
 from raysubset.tuning.run import Run, create_run, open_run
+from raysubset.tuning.session import open_session
 from raysubset.tuning.space import own_space
 from raysubset.tuning.winner import load_model
 
@@ -53,7 +54,7 @@ class TuneResult:
             The winner and its accuracies; asked again, the same result without training again.
         """
         if self._retrained is None:
-            with self.run.session() as session:
+            with open_session(self.run) as session:
                 self._retrained = session.test(session.retrain(self.trials))
             self.run.note(result=self._retrained)
         return self._retrained
@@ -144,7 +145,7 @@ def tune(
         searcher=None if isinstance(search, str) else search,
         scheduler=None if isinstance(scheduler, str) else scheduler,
     )
-    with run.session() as session:
+    with open_session(run) as session:
         return TuneResult(session.search(), run)
 
 

@@ -1,4 +1,4 @@
-"""A run: one search from its first trial to its tested winner, in one folder that can be resumed.
+"""A run's folder: made, opened, described. What happens in it is `tuning.session`.
 
 <root>/<name>/experiment.toml    what was asked
               run.json           what was found and what it cost, rewritten after every stage
@@ -11,9 +11,7 @@
 from __future__ import annotations
 
 import platform
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,31 +22,22 @@ import torch
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from raysubset.data.batches import ArraySource
 from raysubset.data.dataset import Dataset, Split
 from raysubset.data.split import stratified_split
-from raysubset.data.transform import Transform
-from raysubset.errors import DataError, InterruptedRunError, RaysubsetError, RunExistsError, StorageError
+from raysubset.errors import DataError, RunExistsError, StorageError
 from raysubset.experiment import Experiment
 from raysubset.models.catalog import build_model
 from raysubset.models.head import last_linear
-from raysubset.report.records import RECORDS_FILE, RecordWriter, read_records
-from raysubset.report.run_info import Result, RunInfo
-from raysubset.runtime.client import start_selector
-from raysubset.runtime.session import Slots, cluster_slots, ray_session
-from raysubset.runtime.store import store_split
-from raysubset.seeds import seed64
-from raysubset.tuning.ranking import RankedTrial, rank_trials
+from raysubset.report.run_info import RunInfo
 from raysubset.tuning.recorder import Listener
-from raysubset.tuning.stage import CHECKPOINT_EVERY_S, Pool, StageOutcome, run_stage, stage_budget, stage_rungs
-from raysubset.tuning.winner import test_model
+from raysubset.tuning.stage import CHECKPOINT_EVERY_S, stage_budget, stage_rungs
 
 EXPERIMENT_FILE = "experiment.toml"
 
 
 @dataclass(slots=True)
 class Run:
-    """A run's folder, experiment and data; stages are methods, each skipped when already finished.
+    """A run's folder, experiment and data; its stages are run by a `tuning.session.Session`.
 
     Attributes:
         folder: Where everything is kept.
@@ -69,21 +58,6 @@ class Run:
     scheduler: TrialScheduler | None = None
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
 
-    @contextmanager
-    def session(self, dashboard: bool = False) -> Iterator[Session]:
-        """Join or start Ray, put the data into its object store, start the selector; yields the stages' runner."""
-        with ray_session(dashboard):
-            slots = cluster_slots(self.experiment.search.concurrency)
-            train, validation = split_rows(self.experiment, self.data)
-            pool = Pool(
-                store_split(train),
-                store_split(validation),
-                Transform.fit(train.inputs),
-                self.data.num_classes,
-                start_selector(f"raysubset/{self.folder.resolve()}", len(train), gpus=slots.selector_gpus),
-            )
-            yield Session(self, pool, slots)
-
     def report(self) -> Path:
         """Write report.html from what is recorded so far."""
         from raysubset.report.html import write_report  # matplotlib: a second that only a report should cost
@@ -94,101 +68,6 @@ class Run:
         """Change what is known and write it down."""
         self.info = replace(self.info, **changes)
         self.info.write(self.folder)
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A run with its data and selector in place."""
-
-    run: Run
-    pool: Pool
-    slots: Slots
-
-    def search(self) -> tuple[RankedTrial, ...]:
-        """Search on subsets; returns the trials, best first."""
-        return self._search("search", self.run.experiment)
-
-    def search_full(self) -> tuple[RankedTrial, ...]:
-        """Run the same search with every trial on all data, for comparison."""
-        return self._search("search-full", self.run.experiment.on_full_data())
-
-    def retrain(self, ranked: Sequence[RankedTrial], stage: str = "retrain") -> Result:
-        """Train the best configurations on all data, choose on validation; the test data are not touched.
-
-        Args:
-            ranked: From `search` or `search_full`.
-            stage: "retrain" or "retrain-full".
-
-        Returns:
-            The winner with its validation accuracy; its model lies in ``model`` (or ``model-full``).
-        """
-        experiment = retraining(self.run.experiment)
-        points = [trial.config for trial in ranked[: self.run.experiment.search.retrain]]
-        checkpoints = self._run(stage, experiment, points).checkpoints
-        rows = read_records(self.run.folder / RECORDS_FILE).stage(stage)
-        best = rank_trials(rows, "accuracy")[0]
-        last = max((row for row in rows if row.trial == best.trial), key=lambda row: row.epoch)
-        if best.trial not in checkpoints:
-            raise StorageError(f"Stage {stage!r}: the checkpoint of its best trial {best.trial} is missing.")
-        target = self.run.folder / stage.replace("retrain", "model")
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(checkpoints[best.trial], target)
-        return Result(
-            best_config=best.config,
-            val_accuracy=best.val_accuracy,
-            retrain_epochs=last.epoch,
-            retrain_samples=last.samples_consumed,
-            retrain_wall_s=last.finished_s,
-        )
-
-    def test(self, result: Result, stage: str = "retrain") -> Result:
-        """Read the test data, once, for the winner of a retraining."""
-        if self.run.data.test is None:
-            return result
-        judged = test_model(
-            self.run.folder / stage.replace("retrain", "model"),
-            self.run.experiment.model,
-            self.run.data.num_classes,
-            ArraySource(self.run.data.test),
-            self.pool.transform,
-        )
-        return replace(result, test_accuracy=judged.accuracy, test_loss=judged.loss)
-
-    def _search(self, stage: str, experiment: Experiment) -> tuple[RankedTrial, ...]:
-        self._run(stage, experiment, None)
-        rows = read_records(self.run.folder / RECORDS_FILE).stage(stage)
-        ranked = rank_trials(rows, experiment.search.score)
-        if not ranked:
-            reasons = sorted({row.reason for row in rows if row.reason})
-            raise RaysubsetError(
-                f"Stage {stage!r}: no trial was ever judged. Reasons given: {'; '.join(reasons) or 'none'}."
-            )
-        return ranked
-
-    def _run(self, stage: str, experiment: Experiment, points: Sequence[Mapping[str, Any]] | None) -> StageOutcome:
-        run = self.run
-        known = run.info.stages.get(stage)
-        own = stage == "search"
-        with RecordWriter(run.folder / RECORDS_FILE) as writer:
-            outcome = run_stage(
-                stage,
-                experiment,
-                self.pool,
-                self.slots,
-                run.folder,
-                writer,
-                run.listener,
-                points=points,
-                searcher=run.searcher if own else None,
-                scheduler=run.scheduler if own else None,
-                elapsed_s=known.wall_s if known else 0.0,
-                checkpoint_every_s=run.checkpoint_every_s,
-            )
-        info = known if known and known.finished else outcome.info
-        run.note(stages={**run.info.stages, stage: info})
-        if outcome.interrupted:
-            raise InterruptedRunError(f"Run {run.experiment.name!r} was interrupted in stage {stage!r}.")
-        return outcome
 
 
 def create_run(
@@ -256,12 +135,6 @@ def open_run(folder: Path, data: Dataset, listener: Listener, experiment: Experi
 def for_search(experiment: Experiment) -> Experiment:
     """Resolve what a search decides by itself: no full first epoch, which would swallow the lower rungs."""
     return replace(experiment, plan=experiment.plan.resolved("scheduled"))
-
-
-def retraining(experiment: Experiment) -> Experiment:
-    """Return the experiment that trains chosen configurations on all data, to the end, from another seed."""
-    options = replace(experiment.search, scheduler="none", evaluate="rungs")
-    return replace(experiment.on_full_data(), search=options, seed=seed64(experiment.seed, "retrain"))
 
 
 def split_rows(experiment: Experiment, data: Dataset) -> tuple[Split, Split]:

@@ -166,6 +166,7 @@ def test_a_killed_worker_costs_no_trial(digits, ray_cluster, tmp_path) -> None:
 
     from raysubset.experiment import Experiment, SearchOptions
     from raysubset.tuning.run import create_run
+    from raysubset.tuning.session import open_session
 
     experiment = Experiment(
         name="k",
@@ -177,7 +178,7 @@ def test_a_killed_worker_costs_no_trial(digits, ray_cluster, tmp_path) -> None:
     )
     run = create_run(experiment, digits, tmp_path, Assassin(), command="", settings={})
     run.checkpoint_every_s = 0.0
-    with run.session() as session:
+    with open_session(run) as session:
         ranked = session.search()
     last = {row.trial: row for row in read_records(tmp_path / "k" / "records.jsonl").stage("search")}
     assert len(ranked) == 3

@@ -1,0 +1,154 @@
+"""The stages of a run, in order: search, retrain the best on all data, test the winner once.
+
+Every stage that is finished already is read from its records instead of run again, so a resumed run simply goes
+through all of them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from raysubset.data.batches import ArraySource
+from raysubset.data.transform import Transform
+from raysubset.errors import InterruptedRunError, SearchFailedError, StorageError
+from raysubset.experiment import Experiment
+from raysubset.report.records import RECORDS_FILE, RecordWriter, read_records
+from raysubset.report.run_info import Result
+from raysubset.runtime.client import start_selector
+from raysubset.runtime.session import Slots, cluster_slots, ray_session
+from raysubset.runtime.store import store_split
+from raysubset.seeds import seed64
+from raysubset.tuning.ranking import RankedTrial, rank_trials
+from raysubset.tuning.run import Run, split_rows
+from raysubset.tuning.stage import Pool, StageOutcome, run_stage
+from raysubset.tuning.winner import test_model
+from raysubset.types import TrialRecord
+
+
+@contextmanager
+def open_session(run: Run, dashboard: bool = False) -> Iterator[Session]:
+    """Join or start Ray, put the data into its object store, start the selector; yields the stages."""
+    with ray_session(dashboard):
+        slots = cluster_slots(run.experiment.search.concurrency)
+        train, validation = split_rows(run.experiment, run.data)
+        selector = start_selector(f"raysubset/{run.folder.resolve()}", len(train), gpus=slots.selector_gpus)
+        pool = Pool(
+            store_split(train),
+            store_split(validation),
+            Transform.fit(train.inputs),
+            run.data.num_classes,
+            selector,
+        )
+        yield Session(run, pool, slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A run with its data and selector in place."""
+
+    run: Run
+    pool: Pool
+    slots: Slots
+
+    def search(self) -> tuple[RankedTrial, ...]:
+        """Search on subsets; returns the trials, best first."""
+        return self._search("search", self.run.experiment)
+
+    def search_full(self) -> tuple[RankedTrial, ...]:
+        """Run the same search with every trial on all data, for comparison."""
+        return self._search("search-full", self.run.experiment.on_full_data())
+
+    def retrain(self, ranked: Sequence[RankedTrial], stage: str = "retrain") -> Result:
+        """Train the best configurations on all data, choose on validation; the test data are not touched.
+
+        Args:
+            ranked: From `search` or `search_full`.
+            stage: "retrain" or "retrain-full".
+
+        Returns:
+            The winner with its validation accuracy; its model lies in ``model`` (or ``model-full``). With
+            ``retrain=0`` the search's best, unmeasured.
+        """
+        points = [trial.config for trial in ranked[: self.run.experiment.search.retrain]]
+        if not points:
+            return Result(best_config=ranked[0].config)
+        checkpoints = self._run(stage, retraining(self.run.experiment), points).checkpoints
+        rows = self._rows(stage)
+        best = self._ranked(stage, "accuracy")[0]
+        last = max((row for row in rows if row.trial == best.trial), key=lambda row: row.epoch)
+        if best.trial not in checkpoints:
+            raise StorageError(f"Stage {stage!r}: the checkpoint of its best trial {best.trial} is missing.")
+        target = self.run.folder / stage.replace("retrain", "model")
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(checkpoints[best.trial], target)
+        return Result(
+            best_config=best.config,
+            val_accuracy=best.val_accuracy,
+            retrain_epochs=last.epoch,
+            retrain_samples=last.samples_consumed,
+            retrain_wall_s=last.finished_s,
+        )
+
+    def test(self, result: Result, stage: str = "retrain") -> Result:
+        """Read the test data, once, for the winner of a retraining (if there was one, and test data)."""
+        if self.run.data.test is None or result.val_accuracy is None:
+            return result
+        judged = test_model(
+            self.run.folder / stage.replace("retrain", "model"),
+            self.run.experiment.model,
+            self.run.data.num_classes,
+            ArraySource(self.run.data.test),
+            self.pool.transform,
+        )
+        return replace(result, test_accuracy=judged.accuracy, test_loss=judged.loss)
+
+    def _search(self, stage: str, experiment: Experiment) -> tuple[RankedTrial, ...]:
+        self._run(stage, experiment, None)
+        return self._ranked(stage, experiment.search.score)
+
+    def _rows(self, stage: str) -> tuple[TrialRecord, ...]:
+        return read_records(self.run.folder / RECORDS_FILE).stage(stage)
+
+    def _ranked(self, stage: str, score: str) -> tuple[RankedTrial, ...]:
+        rows = self._rows(stage)
+        if not (ranked := rank_trials(rows, score)):
+            reasons = sorted({row.reason for row in rows if row.reason})
+            raise SearchFailedError(
+                f"Stage {stage!r}: no trial was ever judged. Reasons given: {'; '.join(reasons) or 'none'}."
+            )
+        return ranked
+
+    def _run(self, stage: str, experiment: Experiment, points: Sequence[Mapping[str, Any]] | None) -> StageOutcome:
+        run = self.run
+        known = run.info.stages.get(stage)
+        own = stage == "search"
+        with RecordWriter(run.folder / RECORDS_FILE) as writer:
+            outcome = run_stage(
+                stage,
+                experiment,
+                self.pool,
+                self.slots,
+                run.folder,
+                writer,
+                run.listener,
+                points=points,
+                searcher=run.searcher if own else None,
+                scheduler=run.scheduler if own else None,
+                elapsed_s=known.wall_s if known else 0.0,
+                checkpoint_every_s=run.checkpoint_every_s,
+            )
+        info = known if known and known.finished else outcome.info
+        run.note(stages={**run.info.stages, stage: info})
+        if outcome.interrupted:
+            raise InterruptedRunError(f"Run {run.experiment.name!r} was interrupted in stage {stage!r}.")
+        return outcome
+
+
+def retraining(experiment: Experiment) -> Experiment:
+    """Return the experiment that trains chosen configurations on all data, to the end, from another seed."""
+    options = replace(experiment.search, scheduler="none", evaluate="rungs")
+    return replace(experiment.on_full_data(), search=options, seed=seed64(experiment.seed, "retrain"))
