@@ -56,6 +56,12 @@ class StoppingHalving:
         self.losses[rung][trial] = loss
         return not earlier or loss <= _quantile(earlier, 1 / self.eta)
 
+    def forget(self, trial: str, beyond: float = 0.0) -> None:
+        """Take back what was judged of a trial above ``beyond`` samples: it will train that part again."""
+        for level, judged in zip(self.rungs.levels, self.losses, strict=True):
+            if level > beyond:
+                judged.pop(trial, None)
+
     def to_json(self) -> dict[str, Any]:
         """Return the state in plain types; an infinite loss becomes None."""
         finite = [{t: x if math.isfinite(x) else None for t, x in judged.items()} for judged in self.losses]

@@ -1,7 +1,7 @@
 """records.jsonl: one `TrialRecord` per line, appended while a run goes on and read back afterwards.
 
 A line is written by one system call on a file opened for appending, so a crash leaves at most one cut line,
-at the end. A resumed run may report a (stage, trial, epoch) again: the last line wins.
+at the end. A resumed run may train epochs of a trial again: from the first repeated epoch on, the later lines win.
 """
 
 from __future__ import annotations
@@ -63,11 +63,14 @@ def read_records(path: Path) -> Records:
     elif tail:
         warnings = (f"{path.name}, line {len(lines) + 1}: cut short (by a crash?) and left out.",)
     latest: dict[tuple[str, str, int], TrialRecord] = {}
+    reached: dict[tuple[str, str], int] = {}
     for number, line in enumerate(lines, start=1):
         record = _parse(line, f"{path}, line {number}")
-        key = (record.stage, record.trial, record.epoch)
-        latest.pop(key, None)  # so that the repeated record also takes the later place
-        latest[key] = record
+        trial = (record.stage, record.trial)
+        for epoch in range(record.epoch, reached.get(trial, 0) + 1):  # trained again from here on
+            latest.pop((*trial, epoch), None)
+        latest[*trial, record.epoch] = record
+        reached[trial] = record.epoch
     return Records(tuple(latest.values()), warnings)
 
 

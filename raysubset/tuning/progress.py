@@ -69,11 +69,14 @@ class StageView:
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds to go if the trials to come take as long as those done; None before the first has ended."""
-        if not self.finished:
-            return None
+        """Seconds to go at the pace so far, None before the first report.
+
+        Done is the larger of two shares: trials ended (early stopping saves samples), samples spent (long trials).
+        """
         elapsed = self.clock() - self.started
-        share = min(1.0, self.finished / self.trials)
+        share = min(1.0, max(self.finished / self.trials, sum(self.spent.values()) / self.budget))
+        if share == 0:
+            return None
         return elapsed * (1.0 - share) / share
 
     def line(self) -> str:

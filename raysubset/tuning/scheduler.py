@@ -38,6 +38,16 @@ class SampleHalving(FIFOScheduler):
         """Accept Tune's metric: ours is always the score, smaller is better."""
         return True
 
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Take back what a trial will do again: all of it, or what lies beyond its checkpoint.
+
+        After a crash the state on disk may know more of a trial than its checkpoint does, or know a trial that was
+        started after Tune's last snapshot and whose number is given anew.
+        """
+        if not trial.is_finished():  # type: ignore[no-untyped-call]
+            saved = trial.latest_checkpoint_result
+            self.core.forget(trial.config["trial"], saved.metrics["samples_consumed"] if saved else 0.0)
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Judge a report that reached a rung with a score."""
         keep = self._judge(trial, result)

@@ -124,6 +124,19 @@ def test_decisions_are_those_of_rays_bracket(eta: int) -> None:
     assert compared > 350
 
 
+def test_a_trial_that_trains_again_is_judged_again() -> None:
+    core = StoppingHalving(RUNGS, eta=3)
+    for trial, loss in (("a", 0.5), ("b", 0.4)):
+        assert core.keep(trial, 10, loss)
+        core.keep(trial, 30, loss)
+    core.forget("b", beyond=10)
+    assert [sorted(judged) for judged in core.losses] == [["a", "b"], ["a"], []]
+    assert core.keep("b", 10, 9.0)  # its place at the first rung stands
+    core.forget("b")
+    assert not core.keep("b", 10, 9.0)  # another trial under the same name
+    assert core.losses[0] == {"a": 0.5, "b": 9.0}
+
+
 @pytest.mark.parametrize("trials", [4, 16, 60])
 @pytest.mark.parametrize("eta", [2, 3])
 def test_the_expected_cost_is_that_of_random_losses(trials: int, eta: int) -> None:

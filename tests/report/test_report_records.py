@@ -167,3 +167,10 @@ def test_a_full_disk_leaves_no_part_of_a_line(tmp_path: Path) -> None:
         assert path.read_bytes() == before
         writer.append(record(epoch=2))
     assert len(read_records(path).rows) == 2
+
+
+def test_epochs_trained_again_replace_all_that_followed_them(tmp_path: Path) -> None:
+    """A trial rewound to epoch 1, or another trial under its number, leaves no later epochs of the old one."""
+    rows = [record("a", epoch, train_loss=loss) for epoch, loss in ((1, 1.0), (2, 0.9), (3, 0.8), (2, 0.7))]
+    other = record("b", 3)
+    assert read_records(write(tmp_path / "r.jsonl", *rows, other)).rows == (rows[0], rows[3], other)

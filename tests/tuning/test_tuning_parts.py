@@ -171,6 +171,25 @@ def test_the_scheduler_goes_on_from_its_own_file(tmp_path) -> None:
     assert json.loads(file.read_text())["losses"][0]["d"] is None
 
 
+def test_the_scheduler_takes_back_what_a_trial_does_again(tmp_path) -> None:
+    from raysubset.tuning.scheduler import SampleHalving
+
+    def added(trial: str, saved_at: int | None, finished: bool = False) -> SimpleNamespace:
+        saved = None if saved_at is None else SimpleNamespace(metrics={"samples_consumed": saved_at})
+        return SimpleNamespace(
+            config={"trial": trial}, latest_checkpoint_result=saved, is_finished=lambda: finished
+        )
+
+    scheduler = SampleHalving(RUNGS, 3, tmp_path / "halving.json")
+    for trial in ("done", "begun", "lost"):
+        judge(scheduler, trial, 100, 0.5)
+        judge(scheduler, trial, 300, 0.4)
+    scheduler.on_trial_add(None, added("done", None, finished=True))
+    scheduler.on_trial_add(None, added("begun", 120))
+    scheduler.on_trial_add(None, added("lost", None))
+    assert [sorted(judged) for judged in scheduler.core.losses] == [["begun", "done"], ["done"], []]
+
+
 def test_trials_are_ranked_at_equal_cost() -> None:
     rows = [
         record("far", 9, val_loss=0.9, val_accuracy=0.5),
