@@ -68,6 +68,7 @@ def test_importing_the_package_is_light() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
+@pytest.mark.slow
 def test_every_public_name_loads_and_is_documented() -> None:
     code = "import raysubset as rs\nfor name in rs.__all__:\n    assert getattr(rs, name).__doc__, name\n"
     checked = run(sys.executable, "-c", code)

@@ -140,11 +140,11 @@ def test_a_trial_that_trains_again_is_judged_again() -> None:
 @pytest.mark.parametrize("trials", [4, 16, 60])
 @pytest.mark.parametrize("eta", [2, 3])
 def test_the_expected_cost_is_that_of_random_losses(trials: int, eta: int) -> None:
-    """Independent uniform losses at every rung, 400 searches; the mean must lie within 4 standard errors."""
+    """Independent uniform losses at every rung, 200 searches; the mean must lie within 4 standard errors."""
     rungs = Rungs((100.0, 300.0, 900.0), (1, 3, 9))
     rng = np.random.default_rng(trials)
     costs = []
-    for _ in range(400):
+    for _ in range(200):
         core, cost = StoppingHalving(rungs, eta), 0.0
         for trial in range(trials):
             for level in rungs.levels:

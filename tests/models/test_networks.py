@@ -58,6 +58,7 @@ def test_lenet_on_mnist_is_the_classic_one() -> None:
     assert parameters("lenet", (1, 28, 28)) == 156 + 2_416 + 48_120 + 10_164 + 850  # = 61,706
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lenet", "mlp", "resnet8", "resnet20", "resnet18", "resnet50"])
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 16, 16), (2, 17, 40)])
 def test_logits_have_one_row_a_sample(name: str, shape: tuple[int, ...]) -> None:

@@ -133,6 +133,7 @@ def test_figures_use_only_the_colours_of_the_page(whole: tuple[str, Page]) -> No
     assert all(f"--{name}:" in style for name in re.findall(r"var\(--(\w+)\)", body))
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_pages_and_leave_matplotlib_alone(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     first, _ = page_of(whole_run(tmp_path / "a"))
@@ -141,11 +142,13 @@ def test_equal_runs_give_equal_pages_and_leave_matplotlib_alone(tmp_path: Path) 
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.slow
 def test_two_hundred_trials_stay_small(tmp_path: Path) -> None:
     path = write_report(whole_run(tmp_path, trials=200, epochs=30))
     assert path.stat().st_size < 2_000_000
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
     rows = search_records()[:20]
     folder = unfinished(tmp_path, rows)
@@ -161,6 +164,7 @@ def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
     assert labels["best configuration"].startswith("so far lr=")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "figures"),
     [
@@ -187,6 +191,7 @@ def test_a_run_without_records_file_renders(tmp_path: Path) -> None:
     assert "No trial has reported." in page.words
 
 
+@pytest.mark.slow
 def test_what_users_named_is_text_never_markup(tmp_path: Path) -> None:
     evil = '<script>alert(1)</script> $x_1$ & "q"'
     rows = [record(t, 1, config={evil: v, "_k": v}, val_loss=v, status="failed" if v == 3 else "done", reason=evil)
@@ -198,6 +203,7 @@ def test_what_users_named_is_text_never_markup(tmp_path: Path) -> None:
     assert re.search(r"<text[^>]*>[^<]* \$x_1\$ ", text), "an axis label was read as mathematics"
 
 
+@pytest.mark.slow
 def test_mixed_and_many_valued_hyper_parameters(tmp_path: Path) -> None:
     rows = [
         record(f"t{i:02d}", 1, val_loss=1.0 + i,
@@ -259,7 +265,7 @@ def test_summary_rows_by_hand(tmp_path: Path) -> None:
     rows = [record("a", 4, train_s=6.0, select_s=3.0, eval_s=1.0, status="done")]
     assert dict(summary_rows(write_run(tmp_path, run, rows))) == {
         "state": "finished",
-        "data set": "MNIST sample (embedded): cifar10 was not found",
+        "data set": "MNIST sample (embedded)",
         "best configuration": "lr=0.1, width=8",
         "validation accuracy": "95.0 %",
         "test accuracy": "93.0 % (95 % interval 90.4 to 94.9 %)",

@@ -1,4 +1,4 @@
-"""Both selector clients pass one suite; the Ray one also survives the death of its actor."""
+"""The Ray client passes the suite of its in-process twin, and survives the death of its actor."""
 
 from __future__ import annotations
 
@@ -17,12 +17,6 @@ from raysubset.testing.clients import LABELS, POOL_SIZE, ClientContract
 
 N = 60_000  # large enough that its labels would not travel inside a message
 GROUPS = np.arange(N) * 7 // N
-
-
-class TestInProcess(ClientContract):
-    @pytest.fixture
-    def client(self) -> SelectorService:
-        return SelectorService(POOL_SIZE, LABELS)
 
 
 @pytest.mark.ray

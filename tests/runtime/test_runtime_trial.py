@@ -44,8 +44,8 @@ def weights(model: torch.nn.Module) -> list[torch.Tensor]:
     ("model", "changes"),
     [
         ("lenet", {}),
-        ("lenet", {"optimizer": "adam", "lr": 1e-3, "nesterov": False}),
-        ("lenet", {"label_smoothing": 0.1, "batch_size": 50}),
+        pytest.param("lenet", {"optimizer": "adam", "lr": 1e-3, "nesterov": False}, marks=pytest.mark.slow),
+        pytest.param("lenet", {"label_smoothing": 0.1, "batch_size": 50}, marks=pytest.mark.slow),
         pytest.param("resnet8", {}, marks=pytest.mark.slow),
     ],
 )
@@ -77,8 +77,13 @@ def test_ratio_one_is_ordinary_training_bit_for_bit(digits, model: str, changes:
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("metric", ["mixture", "loss", "prediction"])
-@pytest.mark.parametrize("stop", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("metric", "stop"),
+    [
+        ("mixture", 2),
+        *(pytest.param(m, s, marks=pytest.mark.slow) for m in ("loss", "prediction") for s in (1, 4)),
+    ],
+)
 def test_resuming_at_any_epoch_changes_nothing(digits, tmp_path, metric: str, stop: int) -> None:
     recipe = replace(RECIPE, epochs=5, schedule="cosine", flip=0.5, crop_padding=2)
     plan = SubsetPlan(ratio=0.3, metric=metric, select_every=2, first_epoch="scheduled")

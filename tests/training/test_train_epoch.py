@@ -266,6 +266,7 @@ def test_trains_in_training_mode(make_batches: MakeBatches) -> None:
     assert all(module.training for module in model.modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_precision_and_memory_format_change_rounding_only(
