@@ -97,7 +97,7 @@ def hpo(
         preset = preset_for(loaded, smoke)
         model = model or preset.model
         experiment = Experiment(
-            name=name or f"{data.replace('/', '-').strip('-.')}-{model}-{datetime.now():%Y%m%d-%H%M%S}",
+            name=name or f"{_label(loaded, data)}-{model}-{datetime.now():%Y%m%d-%H%M%S}",
             model=model,
             plan=plan,
             recipe=_recipe(loaded, preset, epochs),
@@ -116,6 +116,11 @@ def hpo(
     _announce(run, console)
     _go(run, compare_full or bool(run.info.settings.get("compare_full")), dashboard)
     print_summary(run.folder, run.report(), console, as_json)
+
+
+def _label(loaded: Dataset, asked: str) -> str:
+    """Name a run after the data really used."""
+    return "embedded" if loaded.note else Path(asked).name
 
 
 def _recipe(data: Dataset, preset: Preset, epochs: int | None) -> Recipe:

@@ -93,7 +93,7 @@ class StageView:
             parts.insert(3, f"{failed} failed")
         if self.best is not None and self.best.val_accuracy is not None:
             parts.append(f"best {self.best.val_accuracy:.2%} (trial {self.best.trial})")
-        if self.eta_s is not None:
+        if self.eta_s:
             parts.append(f"about {duration(self.eta_s)} left")
         return " · ".join(parts)
 
