@@ -44,7 +44,11 @@ def test_the_same_seed_gives_the_same_search(digits, ray_cluster, tmp_path) -> N
 
 
 def test_a_search_ends_in_a_tested_model_and_a_report(digits, ray_cluster, tmp_path) -> None:
-    result = search(digits, tmp_path, retrain=2, scheduler="none", search="random", trials=3)
+    space = {
+        "lr": rs.loguniform(0.05, 0.2),
+        "momentum": rs.uniform(0.8, 0.95),
+    }  # rates that 150 steps can learn with
+    result = search(digits, tmp_path, space=space, retrain=2, scheduler="none", search="random", trials=3)
     assert [trial.trial for trial in result.trials] != []
     retrained = result.retrain()
     assert retrained is result.retrain()
