@@ -94,7 +94,13 @@ class Session:
         )
 
     def test(self, result: Result, stage: str = "retrain") -> Result:
-        """Read the test data, once, for the winner of a retraining (if there was one, and test data)."""
+        """Read the test data for the winner of a retraining (if there was one, and test data).
+
+        They are read once in the life of a run: one that is resumed after its end keeps what it was told.
+        """
+        told = self.run.info.result if stage == "retrain" else self.run.info.result_full
+        if told is not None and told.test_accuracy is not None:
+            return told
         if self.run.data.test is None or result.val_accuracy is None:
             return result
         judged = test_model(

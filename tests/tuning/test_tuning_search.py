@@ -43,7 +43,7 @@ def test_the_same_seed_gives_the_same_search(digits, ray_cluster, tmp_path) -> N
     assert outcomes(tmp_path, "one") != outcomes(tmp_path, "three")
 
 
-def test_a_search_ends_in_a_tested_model_and_a_report(digits, ray_cluster, tmp_path) -> None:
+def test_a_search_ends_in_a_tested_model_and_a_report(digits, ray_cluster, tmp_path, monkeypatch) -> None:
     space = {
         "lr": rs.loguniform(0.05, 0.2),
         "momentum": rs.uniform(0.8, 0.95),
@@ -59,6 +59,11 @@ def test_a_search_ends_in_a_tested_model_and_a_report(digits, ray_cluster, tmp_p
     assert retrained.test_accuracy is not None
     assert 0.5 < retrained.test_accuracy <= 1
     assert "embedded MNIST" in result.report().read_text()
+    monkeypatch.setattr("raysubset.tuning.session.test_model", None)  # the test data are read once in a run's life
+    again = search(
+        digits, tmp_path, space=space, retrain=2, scheduler="none", search="random", trials=3, resume=True
+    )
+    assert again.retrain() == retrained
     info = RunInfo.read(tmp_path / "s")
     assert info.stages["retrain"].trials == 2
     rows = read_records(tmp_path / "s" / "records.jsonl")
