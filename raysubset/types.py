@@ -23,8 +23,11 @@ class Selection:
 
     Attributes:
         indices: int64[k], unique, each in [0, pool_size), in the selector's own order (best first).
-        weights: float32[k], finite, >= 0, mean 1. The loss of a batch is mean(w * l).
+        weights: float32[k], finite, >= 0, mean 1 unless ``unbiased``. The loss of a batch is mean(w * l).
         pool_size: Rows that could have been chosen.
+        scale: Mean of the weights as the method computed them: ``weights * scale`` are those raw weights (CRAIG:
+            rows represented; GRAD-MATCH: coefficients), with which parts of a pool are put together again.
+        unbiased: The weights are inverse inclusion probabilities and keep their mean (InfoBatch's 1 / (1 - r)).
 
     Raises:
         SelectionError: A row repeats or lies outside the pool, or the weights do not have mean 1.
@@ -35,6 +38,8 @@ class Selection:
     indices: NDArray[np.int64]
     weights: NDArray[np.float32]
     pool_size: int
+    scale: float = 1.0
+    unbiased: bool = False
 
     def __post_init__(self) -> None:
         indices, weights = self.indices, self.weights
@@ -55,7 +60,8 @@ class Selection:
         if (distinct := int(chosen.sum())) != len(indices):
             raise SelectionError(f"Selection repeats rows: {len(indices)} given, {distinct} distinct.")
         mean = float(weights.mean(dtype=np.float64))
-        if not math.isfinite(mean) or weights.min() < 0 or abs(mean - 1.0) > MEAN_WEIGHT_TOLERANCE:
+        off = 0.0 if self.unbiased else abs(mean - 1.0)
+        if not math.isfinite(mean) or weights.min() < 0 or off > MEAN_WEIGHT_TOLERANCE:
             raise SelectionError(f"Selection weights must be >= 0 with mean 1, got mean {mean:.6g}.")
 
     def __len__(self) -> int:
@@ -76,7 +82,8 @@ class Selection:
         rows, raw = rows[raw != 0], raw[raw != 0]
         if len(raw) == 0 or not (np.isfinite(raw) & (raw > 0)).all():
             raise SelectionError("Selection weights must be finite, >= 0 and not all zero.")
-        return cls(rows, (raw / raw.mean()).astype(np.float32), pool_size)
+        scale = float(raw.mean())
+        return cls(rows, (raw / scale).astype(np.float32), pool_size, scale)
 
 
 @dataclass(frozen=True, slots=True)

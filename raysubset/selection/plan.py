@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from raysubset.errors import BudgetError, OptionsError, UnknownNameError
 from raysubset.seeds import generator
+from raysubset.selection.asp import ProxySampling
 from raysubset.selection.mixture import METRICS, ORDERS, draw_metric, metric_probabilities
 from raysubset.selection.protocol import Selector
 from raysubset.selection.ratio import (
@@ -22,7 +23,8 @@ from raysubset.selection.ratio import (
     subset_sizes,
 )
 from raysubset.selection.sampling import SCALES, Scale
-from raysubset.selection.selectors import Full, PerClass, ProxySampling, UniformRandom
+from raysubset.selection.uniform import Full, UniformRandom
+from raysubset.selection.wrappers import PerClass
 
 FirstEpochChoice = Literal["auto", "full", "scheduled"]
 SELECTORS: tuple[str, ...] = ("asp", "adaptive-random", "random", "full")

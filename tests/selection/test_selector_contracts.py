@@ -7,9 +7,12 @@ import pytest
 
 from raysubset.errors import BudgetError, SelectionError
 from raysubset.seeds import generator
+from raysubset.selection.asp import ProxySampling
 from raysubset.selection.protocol import Context, Selector
-from raysubset.selection.selectors import Full, PerClass, ProxySampling, UniformRandom
+from raysubset.selection.uniform import Full, UniformRandom
+from raysubset.selection.wrappers import PerClass
 from raysubset.testing.selectors import SelectorContract, make_context
+from raysubset.types import Selection
 
 PROXY = {
     "random": ProxySampling("random"),
@@ -39,14 +42,12 @@ class TestPerClass(SelectorContract):
         return PerClass(PROXY.get(request.param, UniformRandom()))
 
 
-class AtMostThree:
-    """Gives fewer rows than asked for, as a matching pursuit may, with weights 1 and 3."""
+class Represents:
+    """At most three rows, as a matching pursuit may give, that stand for all of the pool."""
 
-    def select(self, context: Context, k: int, rng: np.random.Generator) -> object:
-        from raysubset.types import Selection
-
+    def select(self, context: Context, k: int, rng: np.random.Generator) -> Selection:
         rows = np.arange(min(k, 3))
-        return Selection.weighted(rows, 1 + 2 * (rows % 2), context.pool_size)
+        return Selection.weighted(rows, np.full(len(rows), context.pool_size / len(rows)), context.pool_size)
 
 
 def test_per_class_keeps_the_class_shares() -> None:
@@ -56,13 +57,14 @@ def test_per_class_keeps_the_class_shares() -> None:
     assert np.bincount(context.labels[rows]).tolist() == [14, 4, 2]
 
 
-def test_per_class_keeps_the_mass_of_a_class_that_gave_fewer_rows() -> None:
+def test_per_class_puts_classes_together_by_their_raw_weights() -> None:
     context = Context(100, np.repeat([0, 1], [60, 40]))
-    chosen = PerClass(AtMostThree()).select(context, 10, generator(0))  # type: ignore[arg-type]
+    chosen = PerClass(Represents()).select(context, 10, generator(0))
     assert context.labels is not None
     mass = np.bincount(context.labels[chosen.indices], weights=chosen.weights)
     assert len(chosen) == 6
     np.testing.assert_allclose(mass / mass.sum(), [0.6, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(chosen.weights * chosen.scale, [20] * 3 + [40 / 3] * 3, rtol=1e-6)
 
 
 def test_per_class_skips_a_class_without_rows_and_one_without_quota() -> None:

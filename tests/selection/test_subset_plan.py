@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from tolerances import PROPERTY
 
 from raysubset.errors import BudgetError, OptionsError, UnknownNameError
+from raysubset.selection.asp import ProxySampling
 from raysubset.selection.mixture import METRICS
 from raysubset.selection.plan import METRIC_CHOICES, SELECTORS, SubsetPlan
 from raysubset.selection.ratio import subset_sizes
-from raysubset.selection.selectors import Full, PerClass, ProxySampling, UniformRandom
+from raysubset.selection.uniform import Full, UniformRandom
+from raysubset.selection.wrappers import PerClass
 
 
 def test_an_exact_budget_needs_a_selection_every_epoch() -> None:
