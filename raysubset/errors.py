@@ -87,3 +87,11 @@ class InterruptedRunError(RaysubsetError):
 
 class SelectorError(RaysubsetError, RuntimeError):
     """The selector was asked for something out of order, or died."""
+
+
+class PluginError(RaysubsetError, ImportError):
+    """An installed plug-in cannot be loaded; the message names it and its package."""
+
+
+class SlowSelectorWarning(UserWarning):
+    """A selector would cost more than training on everything; adaptive random takes its place."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from raysubset.cli import data, hpo, report
+from raysubset.cli import bench, data, hpo, report, select
 from raysubset.errors import InterruptedRunError, RaysubsetError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -23,6 +23,8 @@ app = typer.Typer(
 app.command("hpo")(hpo.hpo)
 app.command("report")(report.report)
 app.command("data")(data.data)
+app.add_typer(bench.bench, name="bench")
+app.command("select")(select.select)
 
 
 def _version(show: bool) -> None:

@@ -58,11 +58,11 @@ def sample_levels(total: float, halvings: int, eta: int = 3) -> NDArray[np.float
     return np.asarray(total / eta ** np.arange(halvings, -1, -1, dtype=np.float64))
 
 
-def place_rungs(sizes: NDArray[np.int64], eta: int = 3) -> Rungs:
-    """Place rungs over a plan of subset sizes.
+def place_rungs(costs: NDArray[np.int64], eta: int = 3) -> Rungs:
+    """Place rungs over a plan of epochs.
 
     Args:
-        sizes: int64[N], rows trained on in each epoch.
+        costs: int64[N], samples that each epoch consumes.
         eta: Share of trials stopped at each rung is 1 - 1/eta; >= 2.
 
     Returns:
@@ -71,9 +71,9 @@ def place_rungs(sizes: NDArray[np.int64], eta: int = 3) -> Rungs:
     Raises:
         OptionsError: eta below 2.
     """
-    consumed = np.cumsum(sizes)
-    levels = sample_levels(float(consumed[-1]), max_halvings(len(sizes), eta), eta)
+    consumed = np.cumsum(costs)
+    levels = sample_levels(float(consumed[-1]), max_halvings(len(costs), eta), eta)
     epochs = np.searchsorted(consumed, levels, side="left") + 1
-    epochs[-1] = len(sizes)  # the last level is the end of the plan, whatever rounding says
+    epochs[-1] = len(costs)  # the last level is the end of the plan, whatever rounding says
     last_of_epoch = np.append(epochs[1:] != epochs[:-1], True)
     return Rungs(tuple(levels[last_of_epoch].tolist()), tuple(epochs[last_of_epoch].tolist()))

@@ -7,14 +7,15 @@ directly.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from raysubset.errors import SelectorError
 from raysubset.proxy.memory import EpochSignals
+from raysubset.proxy.pool import Pool
 from raysubset.proxy.stream import EpochSubset, StreamSpec, SubsetStream
+from raysubset.selection.outputs import Outputs
+from raysubset.selection.protocol import Context
 
 
 class UnknownTrialError(SelectorError):
@@ -25,18 +26,22 @@ class SelectorService:
     """One `SubsetStream` a trial.
 
     Args:
-        pool_size: n, rows of the training pool.
-        labels: int64[n], or None if no plan keeps class proportions (or `provide` gives them later).
+        known: What is known of the training pool: its size at least, and the device of the selection kernels.
     """
 
-    def __init__(self, pool_size: int, labels: NDArray[np.int64] | None = None) -> None:
-        self._pool_size = pool_size
-        self._labels = labels
+    def __init__(self, known: Context) -> None:
+        self._pool, self._provided = Pool(known), ""
         self._streams: dict[str, SubsetStream] = {}
 
-    def provide(self, labels: NDArray[np.int64]) -> None:
-        """Take the labels of the pool; trials opened from now on may use them."""
-        self._labels = labels
+    def provide(self, key: str, context: Context) -> None:
+        """Take what all trials shall know of the pool; trials opened from now on may use it.
+
+        Args:
+            key: Names it; given again, nothing changes.
+            context: Labels and shared evidence.
+        """
+        if key != self._provided:
+            self._pool, self._provided = Pool(replace(context, device=self._pool.context.device)), key
 
     def open(self, trial: str, spec: StreamSpec, state: Mapping[str, Any] | None = None) -> None:
         """Start a trial's stream, or start it anew; with ``state``, where that left off.
@@ -44,10 +49,14 @@ class SelectorService:
         Raises:
             BudgetError: The plan's budget does not fit the pool.
         """
-        stream = SubsetStream(spec, self._pool_size, self._labels)
+        stream = SubsetStream(spec, self._pool)
         if state is not None:
             stream.restore(state)
         self._streams[trial] = stream
+
+    def observe(self, trial: str, epoch: int, outputs: Outputs) -> None:
+        """Take in what a trial's model says of the pool, see `SubsetStream.observe`."""
+        self._stream(trial).observe(epoch, outputs)
 
     def next(self, trial: str, epoch: int) -> EpochSubset:
         """Return the rows of an epoch, see `SubsetStream.next`."""

@@ -1,26 +1,35 @@
 """SubsetStream: one trial's subsets, epoch by epoch (ASP, Algorithm 1 turned into a value).
 
-    for e in 0 .. N-1:   selection = stream.next(e);  train on it;  stream.record(e, signals)
+    for e in 0 .. N-1:   stream.observe(e, outputs)      where the plan looks at the model
+                         subset = stream.next(e)
+                         train on it
+                         stream.record(e, signals)
 
-`next` and `record` are idempotent on the epoch: asking again returns the same rows, recording again changes
-nothing, so a caller may retry after a fault. Every draw comes from a keyed generator, so a stream restored
-from its state goes on exactly as the uninterrupted one would have.
+All are idempotent on the epoch: asking again returns the same rows, recording again changes nothing, so a caller
+may retry after a fault. Every draw comes from a keyed generator, so a stream restored from its state goes on
+exactly as the uninterrupted one would have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raysubset.errors import SelectorError
 from raysubset.proxy.memory import REMEMBERED, EpochSignals, ProxyMemory
-from raysubset.selection.plan import SubsetPlan
+from raysubset.proxy.pool import Pool
+from raysubset.selection.mixture import METRICS
+from raysubset.selection.outputs import Outputs
+from raysubset.selection.plan import SubsetPlan, steering_size
 from raysubset.selection.protocol import Context
 from raysubset.types import Selection
+
+if TYPE_CHECKING:
+    from raysubset.selection.batchwise import BatchChooser
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +43,26 @@ class StreamSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EpochSubset:
-    """The rows of one epoch, the metric that chose them ("full" where all were taken) and their share."""
+    """The rows of one epoch.
+
+    Attributes:
+        epoch: From 0.
+        selection: What to train on; the candidates, where rows are chosen inside batches.
+        metric: What chose them ("full" where all were taken, "random" where nothing was known).
+        chooser: Chooses inside candidate batches, or None.
+        size: Rows to be trained on.
+    """
 
     epoch: int
     selection: Selection
     metric: str
+    size: int
+    chooser: BatchChooser | None = None
 
     @property
     def ratio(self) -> float:
-        """Share of the pool in this epoch, in (0, 1]."""
-        return len(self.selection) / self.selection.pool_size
+        """Share of the pool that is trained on in this epoch, in (0, 1]."""
+        return self.size / self.selection.pool_size
 
 
 class SubsetStream:
@@ -51,51 +70,119 @@ class SubsetStream:
 
     Args:
         spec: Plan, epochs and seed.
-        pool_size: n, rows in the training pool.
-        labels: int64[n], or None for a task without classes.
+        pool: The rows, and what all trials know of them.
 
     Raises:
         BudgetError: The plan's budget does not fit this pool (see `selection.ratio`).
     """
 
-    def __init__(self, spec: StreamSpec, pool_size: int, labels: NDArray[np.int64] | None) -> None:
+    def __init__(self, spec: StreamSpec, pool: Pool) -> None:
         self.spec = spec
-        self.sizes = spec.plan.sizes(pool_size, spec.epochs)
-        self.memory = ProxyMemory(pool_size)
-        self._labels = labels
+        self.timetable = spec.plan.timetable(len(pool), spec.epochs)
+        self.memory = ProxyMemory(len(pool))
+        self._pool = pool
+        self._steering = pool.steering_rows(steering_size(spec.plan.habits.steering, len(pool)))
+        self._outputs: tuple[int, Outputs] | None = None
         self._active: EpochSubset | None = None
         self._recorded = -1
 
-    def next(self, epoch: int) -> EpochSubset:
-        """Return the rows of ``epoch``. Cost: O(n + m log m) at a refresh, else O(1).
+    def observe(self, epoch: int, outputs: Outputs) -> None:
+        """Take in what the trial's model says of every row before ``epoch``.
 
         Raises:
-            SelectorError: The epoch is not planned, or lies before the one already served.
+            SelectorError: Not one output a row.
+        """
+        if len(outputs) != len(self._pool):
+            raise SelectorError(f"The model's outputs are of {len(outputs)} rows, the pool has {len(self._pool)}.")
+        self._outputs = (epoch, outputs)
+
+    def next(self, epoch: int) -> EpochSubset:
+        """Return the rows of ``epoch``. Cost: that of the selector at a choice, else O(1).
+
+        Raises:
+            SelectorError: The epoch is not planned or skipped, lies before the one already served, or its choice
+                looks at the model and nothing was observed.
         """
         if not 0 <= epoch < self.spec.epochs:
             raise SelectorError(f"Epoch {epoch} is not planned: this trial has epochs 0..{self.spec.epochs - 1}.")
+        if self.timetable.sizes[epoch] == 0:
+            raise SelectorError(f"Epoch {epoch} is skipped: the warm start has used its budget.")
         active = self._active
         if active is not None:
             if epoch < active.epoch:
                 raise SelectorError(
                     f"Epoch {epoch} was asked for after epoch {active.epoch}: restore the stream first."
                 )
-            if self.spec.plan.chosen_at(epoch) <= active.epoch:
-                self._active = EpochSubset(epoch, active.selection, active.metric)
+            if self.timetable.chosen_at[epoch] <= active.epoch:
+                self._active = replace(active, epoch=epoch)
                 return self._active
         self._active = self._choose(epoch)
+        self._outputs = None  # tens of megabytes that nobody needs any more
         return self._active
 
     def _choose(self, epoch: int) -> EpochSubset:
-        plan, seed, n = self.spec.plan, self.spec.seed, len(self.memory)
-        size = int(self.sizes[epoch])
-        if size == n:
-            return EpochSubset(epoch, Selection.uniform(np.arange(n), n), "full")
-        metric = plan.metric_at(epoch, self.spec.epochs, seed)
-        signals = {metric: self.memory.importance(metric)} if metric in REMEMBERED else {}
-        context = Context(n, self._labels, signals)
-        selection = plan.selector_for(metric).select(context, size, plan.stream(epoch, seed))
-        return EpochSubset(epoch, selection, metric)
+        plan, n, size = self.spec.plan, len(self._pool), int(self.timetable.sizes[epoch])
+        known = epoch >= self.timetable.first_choice
+        rows = np.delete(np.arange(n), self._steering)
+        if size == len(rows) and not (known and plan.habits.prunes):
+            return EpochSubset(epoch, Selection.uniform(rows, n), "full", size)
+        if known and plan.habits.in_batch:
+            return EpochSubset(epoch, Selection.uniform(rows, n), plan.name, size, self._chooser())
+        metric = plan.metric_at(epoch, self.spec.epochs, self.spec.seed) if known else "random"
+        selection = self._select(epoch, metric, size) if known else self._blind(epoch, rows, size)
+        return EpochSubset(epoch, selection, metric, len(selection))
+
+    def _select(self, epoch: int, metric: str, size: int) -> Selection:
+        """Choose by evidence; steering rows are no candidates."""
+        plan, seed = self.spec.plan, self.spec.seed
+        selector, rng = plan.compose(metric), plan.stream(epoch, seed)
+        progress = epoch / self.spec.epochs
+        if plan.habits.informed_at_start:
+            return self._pool.choose(selector, size, progress, rng, (seed, epoch))
+        context = replace(self._pool.context, progress=progress)
+        if plan.habits.evidence == "memory":
+            context = replace(context, signals={**context.signals, **self._remembered(metric)})
+        if plan.habits.evidence == "model":
+            context = self._observed(context, epoch)
+        if not len(self._steering):
+            return selector.select(context, size, rng)
+        rows = np.delete(np.arange(len(self._pool)), self._steering)
+        return _spread(selector.select(context.restrict(rows), size, rng), rows, len(self._pool))
+
+    def _remembered(self, metric: str) -> dict[str, NDArray[np.float32]]:
+        names = [metric] if metric in METRICS else [*REMEMBERED]
+        return {
+            name: self.memory.importance(name) for name in names if name in REMEMBERED and self.memory.seen.any()
+        }
+
+    def _observed(self, context: Context, epoch: int) -> Context:
+        if self._outputs is None or self._outputs[0] != epoch:
+            raise SelectorError(
+                f"Selector {self.spec.plan.name!r} looks at the model before epoch {epoch}, and nothing was "
+                "observed there. In a loop of your own: subset.epochs(n, model=model)."
+            )
+        outputs = self._outputs[1]
+        labels = context.need_labels(f"Selector {self.spec.plan.name!r}")
+        return replace(
+            context,
+            gradients=outputs.gradients(labels),
+            features=outputs.features,
+            logits=outputs.logits,
+            target=outputs.target(self._steering, labels) if len(self._steering) else None,
+            learning_rate=outputs.learning_rate,
+        )
+
+    def _blind(self, epoch: int, rows: NDArray[np.int64], size: int) -> Selection:
+        rng = self.spec.plan.stream(epoch, self.spec.seed)
+        drawn = self.spec.plan.blind().select(self._pool.context.restrict(rows), size, rng)
+        return _spread(drawn, rows, len(self._pool))
+
+    def _chooser(self) -> BatchChooser:
+        from raysubset.selection.batchwise import RhoLoss, SelectiveBackprop
+
+        if self.spec.plan.selector == "rho-loss":
+            return RhoLoss(self._pool.context.signal("irreducible"))
+        return SelectiveBackprop()
 
     def record(self, epoch: int, signals: EpochSignals) -> bool:
         """Remember an epoch's signals; returns False (and changes nothing) if that epoch was recorded already."""
@@ -116,8 +203,11 @@ class SubsetStream:
             else {
                 "epoch": active.epoch,
                 "metric": active.metric,
+                "size": active.size,
                 "indices": active.selection.indices,
                 "weights": active.selection.weights,
+                "scale": active.selection.scale,
+                "unbiased": active.selection.unbiased,
             },
         }
 
@@ -132,5 +222,18 @@ class SubsetStream:
             raise SelectorError(f"The saved memory has {len(memory)} rows, this pool has {len(self.memory)}.")
         self.memory, self._recorded, self._active = memory, int(state["recorded"]), None
         if (active := state["active"]) is not None:
-            selection = Selection(np.asarray(active["indices"]), np.asarray(active["weights"]), len(memory))
-            self._active = EpochSubset(int(active["epoch"]), selection, str(active["metric"]))
+            selection = Selection(
+                np.asarray(active["indices"]),
+                np.asarray(active["weights"]),
+                len(memory),
+                float(active["scale"]),
+                bool(active["unbiased"]),
+            )
+            epoch, metric = int(active["epoch"]), str(active["metric"])
+            chooser = self._chooser() if self.spec.plan.habits.in_batch and metric == self.spec.plan.name else None
+            self._active = EpochSubset(epoch, selection, metric, int(active["size"]), chooser)
+
+
+def _spread(part: Selection, rows: NDArray[np.int64], pool_size: int) -> Selection:
+    """Return a selection of a part of the pool, row i of which is ``rows[i]``, as one of the pool."""
+    return replace(part, indices=rows[part.indices], pool_size=pool_size)

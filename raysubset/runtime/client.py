@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-import numpy as np
 import ray
-from numpy.typing import NDArray
 from ray.actor import ActorHandle
 
 from raysubset.errors import SelectorError
 from raysubset.proxy.memory import EpochSignals
 from raysubset.proxy.service import SelectorService, UnknownTrialError
 from raysubset.proxy.stream import EpochSubset, StreamSpec
+from raysubset.selection.outputs import Outputs
+from raysubset.selection.protocol import Context
 
 SelectorActor = ray.remote(SelectorService)
 
@@ -29,6 +29,7 @@ class SelectorClient(Protocol):
     """What a trial may ask of a selector; `SelectorService` says what each call does."""
 
     def open(self, trial: str, spec: StreamSpec, state: Mapping[str, Any] | None = None) -> None: ...  # noqa: D102
+    def observe(self, trial: str, epoch: int, outputs: Outputs) -> None: ...  # noqa: D102
     def next(self, trial: str, epoch: int) -> EpochSubset: ...  # noqa: D102
     def record(self, trial: str, epoch: int, signals: EpochSignals) -> None: ...  # noqa: D102
     def state(self, trial: str) -> dict[str, Any]: ...  # noqa: D102
@@ -57,35 +58,47 @@ def start_selector(
         num_gpus=gpus,
         max_restarts=-1,
         max_task_retries=-1,
-    ).remote(pool_size)
+    ).remote(Context(pool_size, device="cuda" if gpus else "cpu"))
     return cast("ActorHandle[SelectorService]", actor)
 
 
 @dataclass(slots=True)
 class _Opened:
-    """What it takes to open a trial again: its spec, last saved state, and the signals since."""
+    """What it takes to open a trial again: its spec, last saved state, and what came since.
+
+    Of the model's outputs only the last are kept: they made the subset that is in use.
+    """
 
     spec: StreamSpec
     state: Mapping[str, Any] | None
     since: list[tuple[int, EpochSignals]] = field(default_factory=list)
+    outputs: tuple[int, Outputs] | None = None
+    last_epoch: int = -1
 
 
 class RaySelector:
     """A `SelectorClient` over an actor.
 
-    It keeps the signals recorded since a trial's last `state` (21 bytes a sample): that log is what survives the
-    actor's death, wherever it restarts.
+    It keeps the signals recorded since a trial's last `state` (21 bytes a sample) and, for plans that look at the
+    model, its last outputs (4 (c + h) bytes a row): that log is what survives the actor's death, wherever it
+    restarts.
 
     Args:
         actor: From `start_selector`.
-        labels: int64[n] of the pool, sent when a plan keeps class proportions.
+        key: Names what the trials know of the pool; equal keys, equal knowledge.
+        known: Labels and shared evidence, sent (or referred to) when a plan needs more than the pool's size.
 
     Raises:
         SelectorError: The actor is gone for good (its node and every retry failed).
     """
 
-    def __init__(self, actor: ActorHandle[SelectorService], labels: NDArray[np.int64] | None = None) -> None:
-        self._actor, self._labels = actor, labels
+    def __init__(
+        self,
+        actor: ActorHandle[SelectorService],
+        known: Context | ray.ObjectRef[Context] | None = None,
+        key: str = "labels",
+    ) -> None:
+        self._actor, self._known, self._key = actor, known, key
         self._opened: dict[str, _Opened] = {}
 
     def open(self, trial: str, spec: StreamSpec, state: Mapping[str, Any] | None = None) -> None:
@@ -95,14 +108,22 @@ class RaySelector:
 
     def _open(self, trial: str) -> ray.ObjectRef[Any]:
         opened = self._opened[trial]
-        if opened.spec.plan.per_class and self._labels is not None:
-            self._actor.provide.remote(self._labels)
+        if opened.spec.plan.needs_pool and self._known is not None:
+            self._actor.provide.remote(self._key, self._known)
         reference: ray.ObjectRef[Any] = self._actor.open.remote(trial, opened.spec, opened.state)
         return reference
+
+    def observe(self, trial: str, epoch: int, outputs: Outputs) -> None:
+        """Send what a trial's model says of the pool and return at once; see `SelectorService.observe`."""
+        if trial in self._opened:
+            self._opened[trial].outputs = (epoch, outputs)
+        self._actor.observe.remote(trial, epoch, outputs)
 
     def next(self, trial: str, epoch: int) -> EpochSubset:
         """Return the rows of an epoch, see `SelectorService.next`."""
         subset: EpochSubset = self._ask(trial, "next", trial, epoch)
+        if trial in self._opened:
+            self._opened[trial].last_epoch = epoch
         return subset
 
     def record(self, trial: str, epoch: int, signals: EpochSignals) -> None:
@@ -115,7 +136,10 @@ class RaySelector:
         """Return a trial's state, see `SelectorService.state`; the log up to here is dropped."""
         state: dict[str, Any] = self._ask(trial, "state", trial)
         if trial in self._opened:
-            self._opened[trial].state, self._opened[trial].since = state, []
+            opened = self._opened[trial]
+            opened.state, opened.since = state, []
+            if opened.outputs is not None and opened.outputs[0] <= opened.last_epoch:
+                opened.outputs = None  # the state holds the subset that they made
         return state
 
     def close(self, trial: str) -> None:
@@ -130,11 +154,23 @@ class RaySelector:
         except UnknownTrialError:
             if trial not in self._opened:
                 raise
-            self._open(trial)
-            for epoch, signals in self._opened[trial].since:
-                self._actor.next.remote(trial, epoch)  # a refresh must see the memory it saw the first time
-                self._actor.record.remote(trial, epoch, signals)
+            self._reopen(trial)
             return self._get(getattr(self._actor, method).remote(*arguments))
+
+    def _reopen(self, trial: str) -> None:
+        """Tell a restarted actor what it knew: a refresh must see the memory it saw the first time."""
+        opened = self._opened[trial]
+        self._open(trial)
+        observed = -1 if opened.outputs is None else opened.outputs[0]
+        looks = opened.spec.plan.habits.evidence == "model"
+        replay = dict(opened.since)
+        for epoch in sorted({*replay, *([observed] if observed >= 0 else [])}):
+            if epoch == observed and opened.outputs is not None:
+                self._actor.observe.remote(trial, *opened.outputs)
+            if not looks or observed <= epoch <= opened.last_epoch:  # older outputs are gone, their subsets unused
+                self._actor.next.remote(trial, epoch)
+            if epoch in replay:
+                self._actor.record.remote(trial, epoch, replay[epoch])
 
     @staticmethod
     def _get(reference: ray.ObjectRef[Any]) -> Any:

@@ -17,18 +17,22 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from raysubset.data.batches import ArraySource, Batch, epoch_batches
 from raysubset.data.dataset import Dataset
 from raysubset.data.transform import Transform
 from raysubset.errors import SelectorError
 from raysubset.proxy.memory import EpochSignals
+from raysubset.proxy.observe import observe
 from raysubset.proxy.service import SelectorService
 from raysubset.proxy.signals import SignalLog, features_behind
 from raysubset.proxy.stream import EpochSubset, StreamSpec
 from raysubset.runtime.client import RaySelector, SelectorClient, start_selector
+from raysubset.runtime.evidence import Evidence
 from raysubset.selection.plan import SubsetPlan
+from raysubset.selection.protocol import Context
+from raysubset.training.candidates import candidate_batch_size, chosen_batches
 from raysubset.training.loss import weighted_cross_entropy
 
 _serial = count()  # tells apart the subsets that one process opens
@@ -46,6 +50,10 @@ class Subset:
         flip: Probability of a horizontal flip (images).
         crop_padding: Pixels of zero padding for random crops (images).
         label_smoothing: Of `Epoch.loss`, in [0, 1).
+        evidence: What a "scout" or "embedding" plan chooses by, from `raysubset.gather_evidence`.
+
+    Raises:
+        SelectorError: The plan needs evidence and there is none.
     """
 
     def __init__(
@@ -59,30 +67,51 @@ class Subset:
         flip: float = 0.0,
         crop_padding: int = 0,
         label_smoothing: float = 0.0,
+        evidence: Evidence | None = None,
     ) -> None:
         self.plan = plan.resolved("full")
         self.transform = Transform.fit(data.train.inputs, flip=flip, crop_padding=crop_padding)
         self._source = ArraySource(data.train)
         self._batch_size, self._seed, self._device = batch_size, seed, device
         self._label_smoothing = label_smoothing
-        self._client, self._trial = _selector_for(data)
+        if self.plan.habits.informed_at_start and evidence is None:
+            raise SelectorError(
+                f"Selector {self.plan.name!r} chooses by evidence gathered beforehand: give "
+                "evidence=raysubset.gather_evidence(plan, data, ...)."
+            )
+        known = Context(len(data.train), data.train.labels) if evidence is None else evidence.context
+        self._client, self._trial = _selector_for(data, known, "labels" if evidence is None else evidence.key)
         self._state: Mapping[str, Any] | None = None
         self._epoch = 0
 
-    def epochs(self, n: int) -> Iterator[Epoch]:
-        """Yield the epochs 0..n-1 (after `restore`: those still to come).
+    def epochs(self, n: int, model: nn.Module | None = None) -> Iterator[Epoch]:
+        """Yield the epochs 0..n-1 (after `restore`: those still to come); a warm start skips some.
 
         An epoch's signals are recorded when the next one is asked for.
 
+        Args:
+            n: N, planned epochs.
+            model: The network being trained, where the plan looks at it: for "craig" and its like before a choice,
+                for "rho-loss" and "selective-backprop" at every batch.
+
         Raises:
             BudgetError: The plan's budget does not fit n epochs of this data.
-            SelectorError: The plan follows the losses, and an epoch went by without `Epoch.loss`.
+            SelectorError: The plan follows the losses, and an epoch went by without `Epoch.loss`; or it looks at
+                the model and there is none.
         """
+        table = self.plan.timetable(len(self._source), n)
+        if table.forward.any() and model is None:
+            raise SelectorError(f"Selector {self.plan.name!r} looks at the model: epochs({n}, model=model).")
         self._client.open(self._trial, StreamSpec(self.plan, n, self._seed), self._state)
         try:
-            while self._epoch < n:
+            while (next_epoch := table.next_epoch(self._epoch)) < n:
+                self._epoch = next_epoch
+                if model is not None and table.forward[self._epoch] and self.plan.habits.evidence == "model":
+                    outputs = observe(model, self._source, self.transform, device=self._device)
+                    self._client.observe(self._trial, self._epoch, outputs)
                 subset = self._client.next(self._trial, self._epoch)
-                epoch = Epoch(subset, self._batches(subset), self.plan.is_adaptive, self._label_smoothing)
+                batches = self._batches(subset, model)
+                epoch = Epoch(subset, batches, self.plan.is_adaptive, self._label_smoothing)
                 yield epoch
                 if self.plan.is_adaptive:
                     self._client.record(self._trial, self._epoch, epoch.signals())
@@ -91,16 +120,22 @@ class Subset:
             self._state = self._client.state(self._trial)
             self._client.close(self._trial)
 
-    def _batches(self, subset: EpochSubset) -> Iterator[Batch]:
-        return epoch_batches(
+    def _batches(self, subset: EpochSubset, model: nn.Module | None) -> Iterator[Batch]:
+        candidates, size = len(subset.selection), self._batch_size
+        if subset.chooser is not None:
+            size = candidate_batch_size(size, subset.size, candidates)
+        batches = epoch_batches(
             self._source,
             subset.selection,
             self.transform,
-            batch_size=self._batch_size,
+            batch_size=size,
             seed=self._seed,
             epoch=subset.epoch,
             device=self._device,
         )
+        if subset.chooser is None or model is None:
+            return batches
+        return chosen_batches(model, batches, subset.chooser, subset.size, candidates, self._seed, subset.epoch)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs to go on with the epoch now being trained, from its beginning."""
@@ -125,7 +160,7 @@ class Epoch:
         self, subset: EpochSubset, batches: Iterator[Batch], records: bool, label_smoothing: float
     ) -> None:
         self.number, self.ratio, self.metric = subset.epoch, subset.ratio, subset.metric
-        self._size, self._batches, self._records = len(subset.selection), batches, records
+        self._size, self._batches, self._records = subset.size, batches, records
         self._label_smoothing, self._log = label_smoothing, SignalLog(label_smoothing)
 
     def __len__(self) -> int:
@@ -164,11 +199,11 @@ class Epoch:
         return self._log.collect()
 
 
-def _selector_for(data: Dataset) -> tuple[SelectorClient, str]:
+def _selector_for(data: Dataset, known: Context, key: str) -> tuple[SelectorClient, str]:
     """Return the selector of this process's place: the shared actor inside Ray actors, else one of our own."""
     ray = sys.modules.get("ray")
-    labels = data.train.labels
+    n = known.pool_size
     if ray is None or not ray.is_initialized() or (actor := ray.get_runtime_context().get_actor_id()) is None:
-        return SelectorService(len(labels), labels), f"subset-{next(_serial)}"
-    handle = start_selector(f"raysubset/{data.fingerprint()}", len(labels), detached=True)
-    return RaySelector(handle, labels), f"{actor}/{next(_serial)}"
+        return SelectorService(known), f"subset-{next(_serial)}"
+    handle = start_selector(f"raysubset/{data.fingerprint()}", n, detached=True)
+    return RaySelector(handle, known, key), f"{actor}/{next(_serial)}"

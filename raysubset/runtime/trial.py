@@ -3,6 +3,7 @@
 The same code runs in a Tune trial, in a retraining and in a single run; only the client and the row source
 differ.
 
+    client.observe(epoch, outputs)                   where the plan looks at the model
     subset  = client.next(epoch)                     one call
     train the epoch on those rows, signals collected from the same forward pass
     client.record(epoch, signals)                    fire and forget
@@ -10,7 +11,7 @@ differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -20,21 +21,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from raysubset.data.batches import RowSource, epoch_batches, evaluation_batches
+from raysubset.data.batches import Batch, RowSource, epoch_batches, evaluation_batches
 from raysubset.data.transform import Transform
 from raysubset.errors import NonFiniteLossError
 from raysubset.hpo.pairing import TrialSeeds
 from raysubset.models.catalog import ModelBuilder, build_model
+from raysubset.proxy.observe import observe
 from raysubset.proxy.signals import SignalRecorder
-from raysubset.proxy.stream import StreamSpec
+from raysubset.proxy.stream import EpochSubset, StreamSpec
+from raysubset.runtime.affordable import affordable
 from raysubset.runtime.client import SelectorClient
 from raysubset.seeds import seed64
 from raysubset.selection.plan import SubsetPlan
+from raysubset.training.candidates import candidate_batch_size, chosen_batches
 from raysubset.training.evaluate import Evaluation, evaluate
 from raysubset.training.loop import train_epoch
 from raysubset.training.optimizer import build_optimizer
 from raysubset.training.recipe import Recipe
-from raysubset.training.schedule import epoch_progress
+from raysubset.training.schedule import epoch_progress, lr_at
 
 EVALUATION_BATCH = 512
 
@@ -64,7 +68,7 @@ class TrialSpec:
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """One epoch: how much was trained on what, and what it cost in seconds."""
+    """One epoch: how much was trained on what, and what it cost in samples and seconds."""
 
     epoch: int
     samples_consumed: int
@@ -87,6 +91,9 @@ class Trial:
     Raises:
         ModelError: The plan needs signals and the model has no last nn.Linear.
         BudgetError: The plan's budget does not fit the data.
+
+    Warns:
+        SlowSelectorWarning: The selector would cost more than it saves; adaptive random takes its place.
     """
 
     def __init__(
@@ -97,9 +104,9 @@ class Trial:
         transform: Transform,
         client: SelectorClient,
     ) -> None:
-        self.spec = spec
         self.epoch = 0
         self.samples_consumed = 0
+        self.samples_trained = 0
         self._train, self._validation, self._client = train, validation, client
         recipe = spec.recipe
         self._transform = replace(transform, flip=recipe.flip, crop_padding=recipe.crop_padding)
@@ -108,35 +115,32 @@ class Trial:
         model = build_model(spec.model, num_classes=spec.num_classes, input_shape=shape, seed=spec.seeds.init)
         self.model = model.to(spec.device).to(memory_format=layout)
         self._optimizer = build_optimizer(self.model, recipe)
+        spec = replace(spec, plan=affordable(spec.plan, self.model, shape, len(train), recipe.epochs))
+        self.spec = spec
         self._recorder = SignalRecorder(self.model, recipe.label_smoothing) if spec.plan.is_adaptive else None
-        self._planned = int(spec.plan.sizes(len(train), recipe.epochs).sum())
+        self._timetable = spec.plan.timetable(len(train), recipe.epochs)
+        self._planned = int(self._timetable.sizes.sum())
         client.open(spec.trial, StreamSpec(spec.plan, recipe.epochs, spec.seeds.subset))
 
     @property
     def done(self) -> bool:
-        """True when every planned epoch is trained."""
-        return self.epoch >= self.spec.recipe.epochs
+        """True when every planned epoch is trained; the skipped slots of a warm start count as trained."""
+        return self._timetable.next_epoch(self.epoch) >= self.spec.recipe.epochs
 
     def run_epoch(self) -> EpochReport:
-        """Train one epoch on its subset.
+        """Train one epoch on its subset; slots that a warm start skips are passed over.
 
         Raises:
             NonFiniteLossError: The loss became NaN or infinite; nothing of the epoch is recorded.
         """
-        started = perf_counter()
-        subset = self._client.next(self.spec.trial, self.epoch)
-        select_s = perf_counter() - started
+        self.epoch = self._timetable.next_epoch(self.epoch)
         recipe, seed = self.spec.recipe, self.spec.seeds.subset
-        batches = epoch_batches(
-            self._train,
-            subset.selection,
-            self._transform,
-            batch_size=recipe.batch_size,
-            seed=seed,
-            epoch=self.epoch,
-            device=self.spec.device,
-            channels_last=recipe.channels_last,
-        )
+        progress = epoch_progress(recipe, epoch=self.epoch, consumed=self.samples_trained, planned=self._planned)
+        started = perf_counter()
+        subset = self._next_subset(lr_at(recipe, progress(0)))
+        select_s = perf_counter() - started
+        charge = int(self._timetable.charges[self.epoch])
+        batches = self._batches(subset)
         observer = None if self._recorder is None else _Timed(self._recorder)
         started = perf_counter()
         try:
@@ -146,23 +150,56 @@ class Trial:
                 self._optimizer,
                 recipe,
                 epoch=self.epoch,
-                progress=epoch_progress(
-                    recipe, epoch=self.epoch, consumed=self.samples_consumed, planned=self._planned
-                ),
+                progress=progress,
                 rng_seed=seed64(seed, self.epoch, "layers"),
                 observer=observer,
             )
         except NonFiniteLossError:
-            self.samples_consumed += len(subset.selection)  # spent, if in vain
+            self.samples_consumed += subset.size + charge  # spent, if in vain
             raise
         train_s = perf_counter() - started
         if observer is not None:
             select_s += observer.seconds + self._record(observer)
             train_s -= observer.seconds
         self.epoch += 1
-        self.samples_consumed += result.samples
+        self.samples_trained += result.samples
+        self.samples_consumed += result.samples + charge
         return EpochReport(
             self.epoch, self.samples_consumed, subset.ratio, subset.metric, result.mean_loss, train_s, select_s
+        )
+
+    def _next_subset(self, learning_rate: float) -> EpochSubset:
+        """Ask for the epoch's rows, after a look at the model where the plan wants one."""
+        if self.spec.plan.habits.evidence == "model" and self._timetable.forward[self.epoch]:
+            outputs = observe(
+                self.model,
+                self._train,
+                self._transform,
+                device=self.spec.device,
+                learning_rate=learning_rate,
+                channels_last=self.spec.recipe.channels_last,
+            )
+            self._client.observe(self.spec.trial, self.epoch, outputs)
+        return self._client.next(self.spec.trial, self.epoch)
+
+    def _batches(self, subset: EpochSubset) -> Iterator[Batch]:
+        recipe, candidates, size = self.spec.recipe, len(subset.selection), self.spec.recipe.batch_size
+        if subset.chooser is not None:
+            size = candidate_batch_size(size, subset.size, candidates)
+        batches = epoch_batches(
+            self._train,
+            subset.selection,
+            self._transform,
+            batch_size=size,
+            seed=self.spec.seeds.subset,
+            epoch=self.epoch,
+            device=self.spec.device,
+            channels_last=recipe.channels_last,
+        )
+        if subset.chooser is None:
+            return batches
+        return chosen_batches(
+            self.model, batches, subset.chooser, subset.size, candidates, self.spec.seeds.subset, self.epoch
         )
 
     def _record(self, observer: _Timed) -> float:
@@ -189,6 +226,7 @@ class Trial:
             "stream": self._client.state(self.spec.trial),
             "epoch": self.epoch,
             "samples_consumed": self.samples_consumed,
+            "samples_trained": self.samples_trained,
             "seeds": {"subset": self.spec.seeds.subset, "init": self.spec.seeds.init},
         }
 
@@ -197,6 +235,7 @@ class Trial:
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.samples_consumed = int(state["epoch"]), int(state["samples_consumed"])
+        self.samples_trained = int(state["samples_trained"])
         spec = StreamSpec(self.spec.plan, self.spec.recipe.epochs, self.spec.seeds.subset)
         self._client.open(self.spec.trial, spec, state["stream"])
 

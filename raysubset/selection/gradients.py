@@ -65,7 +65,7 @@ class Gradients:
 
     def norms(self) -> NDArray[np.float64]:
         """Return float64[n], ||g_i||_2 = ||r_i|| sqrt(||h_i||^2 + 1)."""
-        norms = np.linalg.norm(self.residuals.astype(np.float64), axis=1)
+        norms: NDArray[np.float64] = np.linalg.norm(self.residuals.astype(np.float64), axis=1)
         if self.features is None:
             return norms
         return np.asarray(norms * np.sqrt((self.features.astype(np.float64) ** 2).sum(axis=1) + 1.0))
@@ -78,8 +78,8 @@ class Gradients:
         bias: NDArray[np.float64] = residuals.sum(axis=0)[:, None]
         if self.features is None:
             return bias
-        weight: NDArray[np.float64] = residuals.T @ self.features
-        return np.hstack([weight, bias])
+        weight = residuals.T @ self.features
+        return np.asarray(np.hstack([weight, bias]))
 
     def expanded(self) -> NDArray[np.float32]:
         """Return float32[n, width], row i the flattened r_i [h_i, 1]^T. Only for few rows: 4 n width bytes."""
@@ -105,8 +105,8 @@ def check_rows(name: str, rows: NDArray[Any]) -> None:
         )
     with np.errstate(over="ignore", invalid="ignore"):
         sums = rows.sum(axis=1, dtype=np.float64)
-    if not np.isfinite(sums).all():
-        row = int(np.flatnonzero(~np.isfinite(sums))[0])
+    suspects = np.flatnonzero(~np.isfinite(sums))  # float64 sums may overflow where every value is finite
+    for row in suspects[~np.isfinite(rows[suspects]).all(axis=1)][:1]:
         column = int(np.flatnonzero(~np.isfinite(rows[row]))[0])
         raise SelectionError(
             f"{name} of row {row} hold {rows[row, column]} in column {column}; all must be finite."

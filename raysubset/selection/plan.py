@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from raysubset.errors import BudgetError, OptionsError, UnknownNameError
 from raysubset.seeds import generator
 from raysubset.selection.asp import ProxySampling
+from raysubset.selection.catalog import find_selector, habits_of, is_known, known_selectors
 from raysubset.selection.mixture import METRICS, ORDERS, draw_metric, metric_probabilities
 from raysubset.selection.protocol import Selector
-from raysubset.selection.ratio import (
-    BUDGETS,
-    FIRST_EPOCHS,
-    SCHEDULES,
-    Budget,
-    FirstEpoch,
-    Schedule,
-    subset_sizes,
-)
+from raysubset.selection.ratio import BUDGETS, FIRST_EPOCHS, SCHEDULES, Budget, FirstEpoch, Schedule
 from raysubset.selection.sampling import SCALES, Scale
-from raysubset.selection.uniform import Full, UniformRandom
+from raysubset.selection.timing import EVIDENCE, FORWARD_SHARE, Habits, Timetable, timetable
+from raysubset.selection.uniform import UniformRandom
 from raysubset.selection.wrappers import PerClass
 
 FirstEpochChoice = Literal["auto", "full", "scheduled"]
-SELECTORS: tuple[str, ...] = ("asp", "adaptive-random", "random", "full")
+EvidenceChoice = Literal["auto", "none", "memory", "model", "scout", "embedding"]
 METRIC_CHOICES: tuple[str, ...] = ("mixture", *METRICS)
+EMBEDDINGS: tuple[str, ...] = ("auto", "resnet50", "scout", "pca")
+CONTROLS: tuple[str, ...] = ("adaptive-random", "random", "full")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +32,24 @@ class SubsetPlan:
     """Which rows, how many, when.
 
     Attributes:
-        selector: "asp" (remembered importance), "adaptive-random", "random" (one fixed draw) or "full".
+        selector: A name of `selection.catalog` ("asp", "adaptive-random", "craig", ...), "module:name" of a class or
+            function that gives a selector, or a selector object.
+        options: The named selector's own options, by keyword.
         metric: For asp: "mixture" or one of random, prediction, gradient, loss, entropy.
         ratio: r, mean share of the data an epoch trains on, in (0, 1].
         schedule: "dynamic" (large subsets first) or "static".
         budget: "paper" (about r N n samples, see `selection.ratio`) or "exact" (r N n).
         first_epoch: "full", "scheduled", or "auto": full for a single run, scheduled inside a search, where a
             full first epoch would cost more than the lower rungs.
-        select_every: Epochs between selections, >= 1; in between the last subset is kept.
+        select_every: Epochs between selections, 0 for one selection; in between the subset is kept. None: the
+            selector's habit.
+        warm_start: kappa in [0, 1), see `selection.timing`. None: the selector's habit.
+        evidence: What the selector looks at, see `selection.timing.Habits`. "auto": its habit.
+        embedding: Where the evidence is "embedding": "resnet50" (pretrained), "scout" (features of a model trained
+            beforehand, charged), "pca" (principal components), or "auto": the first of the first two to be had.
+        scout_model: Zoo name of the model trained beforehand where the evidence is "scout"; "" for the trial's.
+        scout_epochs: Its epochs on everything, >= 1.
+        scout_models: How many are trained; scores are means over them.
         temperature: T of the Plackett-Luce draw, > 0.
         scale: "none" (paper), "zscore" or "rank".
         per_class: Keep the class proportions (largest remainder) inside every subset.
@@ -56,13 +62,20 @@ class SubsetPlan:
         OptionsError: Any other option out of range; all of them in one message.
     """
 
-    selector: str = "asp"
+    selector: str | Selector = "asp"
+    options: Mapping[str, Any] = field(default_factory=dict)
     metric: str = "mixture"
     ratio: float = 0.1
     schedule: Schedule = "dynamic"
     budget: Budget = "paper"
     first_epoch: FirstEpochChoice = "auto"
-    select_every: int = 1
+    select_every: int | None = None
+    warm_start: float | None = None
+    evidence: EvidenceChoice = "auto"
+    embedding: str = "auto"
+    scout_model: str = ""
+    scout_epochs: int = 5
+    scout_models: int = 1
     temperature: float = 1.0
     scale: Scale = "none"
     per_class: bool = False
@@ -71,14 +84,16 @@ class SubsetPlan:
     sigma: float = 1 / 8
 
     def __post_init__(self) -> None:
-        if self.selector not in SELECTORS:
-            raise UnknownNameError.of("selector", self.selector, SELECTORS)
+        if isinstance(self.selector, str) and not is_known(self.selector):
+            raise UnknownNameError.of("selector", self.selector, known_selectors())
         if self.metric not in METRIC_CHOICES:
             raise UnknownNameError.of("metric", self.metric, METRIC_CHOICES)
         if not 0 < self.ratio <= 1:
             raise BudgetError(f"ratio={self.ratio!r}, need 0 < ratio <= 1 (0.1 trains on a tenth of the data).")
         if faults := self._faults():
             raise OptionsError.of("SubsetPlan", faults)
+        if self.options:
+            self.compose()  # a misspelt option must not wait for the first epoch
 
     def _faults(self) -> list[str]:
         faults = [
@@ -89,21 +104,41 @@ class SubsetPlan:
                 ("first_epoch", self.first_epoch, ("auto", *FIRST_EPOCHS)),
                 ("scale", self.scale, SCALES),
                 ("order", self.order, ORDERS),
+                ("evidence", self.evidence, ("auto", *EVIDENCE)),
+                ("embedding", self.embedding, EMBEDDINGS),
             )
             if value not in allowed
         ]
-        if self.select_every < 1:
-            faults.append(f"select_every={self.select_every}, need at least 1 epoch")
+        if self.select_every is not None and self.select_every < 0:
+            faults.append(f"select_every={self.select_every}, need at least 1 epoch, or 0 for one selection")
+        if self.warm_start is not None and not 0 <= self.warm_start < 1:
+            faults.append(f"warm_start={self.warm_start!r}, need a share of the epochs in [0, 1)")
+        for name, value in (("scout_epochs", self.scout_epochs), ("scout_models", self.scout_models)):
+            if value < 1:
+                faults.append(f"{name}={value}, need at least 1")
         if not self.temperature > 0:
             faults.append(f"temperature={self.temperature!r}, need a number > 0")
         if not 0 < self.sigma < np.inf:
             faults.append(f"sigma={self.sigma!r}, need a finite number > 0")
-        if self.budget == "exact" and self.select_every > 1:
+        if self.selector == "asp" and self.options:
+            faults.append(
+                f"options={dict(self.options)!r}: asp has none; metric, temperature, ... are the plan's own"
+            )
+        if not isinstance(self.selector, str) and (
+            isinstance(self.selector, type) or not callable(getattr(self.selector, "select", None))
+        ):
+            faults.append(f"selector={self.selector!r}, need a name or an object with select(context, k, rng)")
+        every = self.select_every
+        if (
+            self.budget == "exact"
+            and (habits_of(self.selector, self.options).every if every is None else every) != 1
+        ):
             faults.append(
                 "budget='exact' needs select_every=1: sizes kept between selections sum to something else"
             )
-        if self.selector == "full" and self.ratio != 1:
-            faults.append(f"selector='full' trains on everything, so ratio must be 1, got {self.ratio!r}")
+        if self.selector in ("full", "infobatch") and self.ratio != 1:
+            why = "trains on everything" if self.selector == "full" else "decides itself how much to leave out"
+            faults.append(f"selector={self.selector!r} {why}, so ratio must be 1, got {self.ratio!r}")
         return faults
 
     @classmethod
@@ -112,54 +147,95 @@ class SubsetPlan:
         return cls(selector="full", ratio=1.0, schedule="static", metric="random")
 
     def resolved(self, first_epoch: FirstEpoch) -> SubsetPlan:
-        """Return the plan with ``first_epoch="auto"`` decided."""
-        return replace(self, first_epoch=first_epoch) if self.first_epoch == "auto" else self
+        """Return the plan with ``first_epoch="auto"`` decided: as given, but not where rows are known at once."""
+        if self.first_epoch != "auto":
+            return self
+        habits = self.habits
+        known = habits.informed_at_start or habits.warm_start > 0
+        return replace(self, first_epoch="scheduled" if known else first_epoch)
+
+    @property
+    def name(self) -> str:
+        """The selector's name; that of its type for an object."""
+        return self.selector if isinstance(self.selector, str) else type(self.selector).__name__
+
+    @property
+    def habits(self) -> Habits:
+        """What the selector looks at and when it chooses, with this plan's changes."""
+        habits = habits_of(self.selector, self.options)
+        if self.evidence != "auto":
+            habits = replace(habits, evidence=self.evidence)
+        if self.select_every is not None:
+            habits = replace(habits, every=self.select_every)
+        return habits if self.warm_start is None else replace(habits, warm_start=self.warm_start)
 
     @property
     def is_adaptive(self) -> bool:
-        """True where rows follow what training reveals, so that signals must be recorded."""
-        return self.selector == "asp" and self.metric != "random" and self.ratio < 1
+        """True where rows follow the signals of the training passes, so that they must be recorded."""
+        if self.selector == "asp":
+            return self.metric != "random" and self.ratio < 1
+        return self.habits.evidence == "memory"
 
-    def chosen_at(self, epoch: int) -> int:
-        """Return the epoch whose selection ``epoch`` trains on.
+    @property
+    def needs_pool(self) -> bool:
+        """True where the selector must know more of the pool than its size."""
+        return self.per_class or self.selector not in ("asp", *CONTROLS)
 
-        Epoch 0 stands alone (it may be full and it is chosen blindly); then every ``select_every`` epochs.
-        """
-        return 0 if epoch == 0 else epoch - (epoch - 1) % self.select_every
-
-    def sizes(self, n: int, epochs: int) -> NDArray[np.int64]:
-        """Return rows trained on in each epoch, int64[epochs]; at least 2, since BatchNorm needs two.
+    def timetable(self, n: int, epochs: int) -> Timetable:
+        """Lay out the epochs over a pool of n rows, of which the steering rows are never trained on.
 
         Raises:
-            BudgetError: See `subset_sizes`.
+            BudgetError: See `subset_sizes` and `timing.timetable`.
         """
         first: FirstEpoch = "full" if self.first_epoch == "auto" else self.first_epoch
-        sizes = subset_sizes(n, epochs, self.ratio, self.schedule, self.budget, first, minimum=min(2, n))
-        return sizes[[self.chosen_at(epoch) for epoch in range(epochs)]]
+        habits = self.habits
+        free = n - steering_size(habits.steering, n)
+        return timetable(habits, free, epochs, self.ratio, self.schedule, self.budget, first)
+
+    def scouting_samples(self, n: int) -> int:
+        """Return the samples charged once, before any trial, for the evidence that all trials share."""
+        habits = self.habits
+        if habits.evidence != "scout":
+            return 0
+        trained = steering_size(habits.steering, n) if habits.in_batch else n
+        return self.scout_models * (self.scout_epochs * trained + round(n * FORWARD_SHARE))
 
     def metric_at(self, epoch: int, epochs: int, seed: int) -> str:
-        """Return the metric that chooses the rows of ``epoch``; keyed, so asking twice gives the same."""
+        """Return what chooses the rows of ``epoch``: ASP's metric, or the selector's name.
+
+        Args:
+            epoch: One at which a choice is made.
+            epochs: N.
+            seed: Of the subset noise; keyed, so asking twice gives the same.
+        """
         if self.selector == "full":
             return "full"
-        if self.selector != "asp":
+        if self.selector in CONTROLS:
             return "random"
+        if self.selector != "asp":
+            return self.name
         if self.metric != "mixture":
             return self.metric
-        chosen_at = self.chosen_at(epoch)
         probabilities = metric_probabilities(epochs, self.order, self.sigma)
-        return draw_metric(probabilities, chosen_at, generator(seed, chosen_at, "metric"))
+        return draw_metric(probabilities, epoch, generator(seed, epoch, "metric"))
 
-    def selector_for(self, metric: str) -> Selector:
-        """Compose the selector that applies ``metric`` under this plan's options."""
-        inner: Selector
-        if self.selector == "full":
-            return Full()
+    def compose(self, metric: str = "random") -> Selector:
+        """Return the selector that applies this plan's options (ASP: with ``metric``)."""
         if self.selector == "asp":
-            inner = ProxySampling(metric, self.temperature, self.scale, self.deterministic)
+            inner: Selector = ProxySampling(metric, self.temperature, self.scale, self.deterministic)
         else:
-            inner = UniformRandom()
-        return PerClass(inner) if self.per_class else inner
+            inner = find_selector(self.selector, self.options).selector
+        return PerClass(inner) if self.per_class and not isinstance(inner, PerClass) else inner
+
+    def blind(self) -> Selector:
+        """Return the selector of an epoch at which nothing is known yet."""
+        return PerClass(UniformRandom()) if self.per_class else UniformRandom()
 
     def stream(self, epoch: int, seed: int) -> np.random.Generator:
-        """Return the generator of the selection that ``epoch`` trains on; one for all epochs if "random"."""
-        return generator(seed, 0 if self.selector == "random" else self.chosen_at(epoch), "subset")
+        """Return the generator of the selection made at ``epoch``; one for all epochs if "random"."""
+        return generator(seed, 0 if self.selector == "random" else epoch, "subset")
+
+
+def steering_size(share: float, n: int) -> int:
+    """Return how many of n rows are held out to steer a selector: at least one if the share is not 0."""
+    return min(max(1, round(share * n)), n - 1) if share else 0

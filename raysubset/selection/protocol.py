@@ -109,8 +109,8 @@ class Context:
         """
         if self.gradients is None:
             raise SelectionError(
-                f"{who} needs last-layer gradients (residuals p - y, and the features they go with), and this pool "
-                "has none."
+                f"{who} needs last-layer gradients (residuals p - y, and the features they go with), and this "
+                "pool has none."
             )
         if len(self.gradients) != self.pool_size:
             raise SelectionError(f"{who} got {len(self.gradients)} gradients for a pool of {self.pool_size}.")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from raysubset.errors import DataError
+from raysubset.models.mode import evaluation_mode
 
 
 class LabelledBatch(Protocol):
@@ -53,7 +53,7 @@ def evaluate(model: nn.Module, batches: Iterable[LabelledBatch]) -> Evaluation:
     device = next(model.parameters()).device
     scores: list[Tensor] = []
     samples = 0
-    with _evaluation_mode(model):
+    with evaluation_mode(model):
         for batch in batches:
             inputs, targets = (tensor.to(device, non_blocking=True) for tensor in (batch.inputs, batch.targets))
             scores.append(_score(model, inputs, targets))
@@ -73,15 +73,3 @@ def _score(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     logits: Tensor = model(inputs)
     hits = (logits.argmax(dim=1) == targets).sum()
     return torch.stack([cross_entropy(logits, targets, reduction="sum").float(), hits.float()])
-
-
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Switch to evaluation mode, and give back to every module the mode it had (some may be frozen)."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

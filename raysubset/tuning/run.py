@@ -29,6 +29,7 @@ from raysubset.experiment import Experiment
 from raysubset.models.catalog import build_model
 from raysubset.models.head import last_linear
 from raysubset.report.run_info import RunInfo
+from raysubset.runtime.affordable import affordable
 from raysubset.tuning.recorder import Listener
 from raysubset.tuning.stage import CHECKPOINT_EVERY_S, stage_budget, stage_rungs
 
@@ -86,14 +87,19 @@ def create_run(
         BudgetError: The plan's budget does not fit the data, or no trial could be judged.
         UnknownNameError: The model has no such name.
         ModelError: The model cannot be built, or has no last nn.Linear to learn the rows' importance from.
+
+    Warns:
+        SlowSelectorWarning: The selector would cost more than it saves; adaptive random takes its place.
         StorageError: The folder cannot be written.
     """
     experiment = for_search(experiment)
     train, validation = split_rows(experiment, data)
     stage_budget(experiment, len(train), stage_rungs(experiment, len(train)))
     network = build_model(experiment.model, num_classes=data.num_classes, input_shape=data.input_shape, seed=0)
-    if experiment.plan.is_adaptive:
+    if experiment.plan.is_adaptive or experiment.plan.habits.evidence == "model":
         last_linear(network, data.num_classes)
+    plan = affordable(experiment.plan, network, data.input_shape, len(train), experiment.recipe.epochs)
+    experiment = replace(experiment, plan=plan)
     folder = root / experiment.name
     if folder.exists():
         raise RunExistsError(
@@ -162,7 +168,7 @@ def _describe(
         n_validation=n_validation,
         n_test=0 if data.test is None else len(data.test),
         model=experiment.model_name,
-        selector=plan.selector,
+        selector=plan.name,
         metric=plan.metric,
         ratio=plan.ratio,
         schedule=plan.schedule,

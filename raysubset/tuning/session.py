@@ -17,11 +17,12 @@ from raysubset.data.transform import Transform
 from raysubset.errors import InterruptedRunError, SearchFailedError, StorageError
 from raysubset.experiment import Experiment
 from raysubset.report.records import RECORDS_FILE, RecordWriter, read_records
-from raysubset.report.run_info import Result
+from raysubset.report.run_info import Result, StageInfo
 from raysubset.runtime.client import start_selector
 from raysubset.runtime.session import Slots, cluster_slots, ray_session
 from raysubset.runtime.store import store_split
 from raysubset.seeds import seed64
+from raysubset.tuning.evidence import shared_evidence
 from raysubset.tuning.ranking import RankedTrial, rank_trials
 from raysubset.tuning.run import Run, split_rows
 from raysubset.tuning.stage import Pool, StageOutcome, run_stage
@@ -36,13 +37,9 @@ def open_session(run: Run, dashboard: bool = False) -> Iterator[Session]:
         slots = cluster_slots(run.experiment.search.concurrency)
         train, validation = split_rows(run.experiment, run.data)
         selector = start_selector(f"raysubset/{run.folder.resolve()}", len(train), gpus=slots.selector_gpus)
-        pool = Pool(
-            store_split(train),
-            store_split(validation),
-            Transform.fit(train.inputs),
-            run.data.num_classes,
-            selector,
-        )
+        rows, transform = store_split(train), Transform.fit(train.inputs)
+        evidence = shared_evidence(run.folder, run.experiment, rows, transform, run.data.num_classes, slots)
+        pool = Pool(rows, store_split(validation), transform, run.data.num_classes, selector, evidence)
         yield Session(run, pool, slots)
 
 
@@ -147,11 +144,21 @@ class Session:
                 elapsed_s=known.wall_s if known else 0.0,
                 checkpoint_every_s=run.checkpoint_every_s,
             )
-        info = known if known and known.finished else outcome.info
+        info = known if known and known.finished else self._charged(outcome.info) if own else outcome.info
         run.note(stages={**run.info.stages, stage: info})
         if outcome.interrupted:
             raise InterruptedRunError(f"Run {run.experiment.name!r} was interrupted in stage {stage!r}.")
         return outcome
+
+    def _charged(self, info: StageInfo) -> StageInfo:
+        """Add what the evidence cost: it was gathered for the search."""
+        evidence = self.pool.evidence
+        return replace(
+            info,
+            samples=info.samples + evidence.samples,
+            wall_s=info.wall_s + evidence.seconds,
+            planned_samples=(info.planned_samples or 0) + evidence.samples,
+        )
 
 
 def retraining(experiment: Experiment) -> Experiment:

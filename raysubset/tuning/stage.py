@@ -26,6 +26,7 @@ from raysubset.report.records import RecordWriter
 from raysubset.report.run_info import StageInfo
 from raysubset.runtime.session import Slots
 from raysubset.runtime.store import StoredSplit
+from raysubset.tuning.evidence import StoredEvidence
 from raysubset.tuning.recorder import Listener, Recorder
 from raysubset.tuning.scheduler import SampleHalving
 from raysubset.tuning.searchers import METRIC, MODE, Admission, FixedPoints, make_searcher
@@ -44,6 +45,7 @@ class Pool:
         transform: Statistics of the training rows.
         num_classes: Classes of the task.
         selector: The selector actor.
+        evidence: What all trials know of the training rows.
     """
 
     train: StoredSplit
@@ -51,6 +53,7 @@ class Pool:
     transform: Transform
     num_classes: int
     selector: ActorHandle[SelectorService]
+    evidence: StoredEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,8 @@ def stage_budget(experiment: Experiment, n: int, rungs: Rungs) -> float:
 
 def stage_rungs(experiment: Experiment, n: int) -> Rungs:
     """Place the stage's rungs; without halving there is one, the end."""
-    rungs = place_rungs(experiment.plan.sizes(n, experiment.recipe.epochs), experiment.search.eta)
+    epochs = experiment.plan.timetable(n, experiment.recipe.epochs)
+    rungs = place_rungs(epochs.costs, experiment.search.eta)
     if experiment.search.scheduler == "none":
         return Rungs(rungs.levels[-1:], rungs.epochs[-1:])
     return rungs
@@ -134,6 +138,7 @@ def run_stage(
         pool.validation,
         pool.transform,
         pool.selector,
+        pool.evidence,
         pool.num_classes,
         rungs,
         gpu=slots.gpus > 0,

@@ -24,6 +24,7 @@ from raysubset.runtime.store import StoredSplit
 from raysubset.runtime.trial import EpochReport, Trial, TrialSpec
 from raysubset.training.checkpoint import load_checkpoint, save_checkpoint
 from raysubset.training.evaluate import Evaluation
+from raysubset.tuning.evidence import StoredEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class StageSetting:
         train, validation: Blocks in the object store.
         transform: The data's statistics.
         selector: The selector actor.
+        evidence: What all trials know of the training rows.
         num_classes: Width of the models' output.
         rungs: Where trials are evaluated.
         gpu: Train on the GPU that Ray assigned.
@@ -49,6 +51,7 @@ class StageSetting:
     validation: StoredSplit
     transform: Transform
     selector: ActorHandle[SelectorService]
+    evidence: StoredEvidence
     num_classes: int
     rungs: Rungs
     gpu: bool
@@ -64,7 +67,7 @@ class SubsetTrainable(tune.Trainable):
         torch.set_num_threads(1)  # two processes beat two threads; this process is ours
         self._setting = setting
         self._train, self._validation = setting.train.open(), setting.validation.open()
-        self._client = RaySelector(setting.selector, self._train.labels)
+        self._client = RaySelector(setting.selector, setting.evidence.context, setting.evidence.key)
         self._trial = self._build(config)
 
     def _build(self, config: dict[str, Any]) -> Trial:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from raysubset.proxy.memory import EpochSignals
+from raysubset.proxy.pool import Pool
 from raysubset.proxy.stream import StreamSpec, SubsetStream
 from raysubset.selection.plan import SubsetPlan
+from raysubset.selection.protocol import Context
 from raysubset.selection.sampling import gumbel_top_m
 
 SIZES = (50_000, 1_280_000)
@@ -22,7 +24,7 @@ def test_gumbel_top_m(benchmark, n: int) -> None:
 @pytest.mark.parametrize("n", SIZES)
 def test_next_and_record(benchmark, n: int) -> None:
     rng = np.random.default_rng(0)
-    stream = SubsetStream(StreamSpec(SubsetPlan(metric="loss", ratio=0.1), 10_000, 0), n, None)
+    stream = SubsetStream(StreamSpec(SubsetPlan(metric="loss", ratio=0.1), 10_000, 0), Pool(Context(n)))
     epoch = iter(range(10_000))
 
     def one_epoch() -> None:

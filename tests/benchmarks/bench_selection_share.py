@@ -18,6 +18,7 @@ from raysubset.proxy.service import SelectorService
 from raysubset.runtime.client import RaySelector, SelectorClient, start_selector
 from raysubset.runtime.session import ray_session
 from raysubset.runtime.trial import Trial, TrialSpec
+from raysubset.selection.protocol import Context
 
 EPOCHS, REPEATS = 9, 3
 
@@ -41,7 +42,7 @@ def main() -> None:
     with ray_session():
         actor = start_selector("bench", len(data.train))
         clients: dict[str, SelectorClient] = {
-            "in process": SelectorService(len(data.train)),
+            "in process": SelectorService(Context(len(data.train))),
             "over Ray": RaySelector(actor),
         }
         for where, client in clients.items():

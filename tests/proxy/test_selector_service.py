@@ -11,7 +11,8 @@ from raysubset.errors import BudgetError, SelectorError
 from raysubset.proxy.service import SelectorService
 from raysubset.proxy.stream import StreamSpec
 from raysubset.selection.plan import SubsetPlan
-from raysubset.testing.clients import LABELS, POOL_SIZE, ClientContract, signals_for, spec
+from raysubset.selection.protocol import Context
+from raysubset.testing.clients import KNOWN, LABELS, POOL_SIZE, ClientContract, signals_for, spec
 
 if TYPE_CHECKING:
     from raysubset.runtime.client import SelectorClient
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 class TestSelectorService(ClientContract):
     @pytest.fixture
     def client(self) -> SelectorClient:
-        return SelectorService(POOL_SIZE, LABELS)
+        return SelectorService(KNOWN)
 
 
 def test_lists_open_trials_in_order_of_opening() -> None:
-    service = SelectorService(POOL_SIZE)
+    service = SelectorService(KNOWN)
     for trial in ("b", "a", "c"):
         service.open(trial, spec(SubsetPlan()))
     service.close("a")
@@ -33,11 +34,11 @@ def test_lists_open_trials_in_order_of_opening() -> None:
 
 def test_a_record_of_an_unknown_trial_is_refused() -> None:
     with pytest.raises(SelectorError, match="'x' is not open"):
-        SelectorService(POOL_SIZE).record("x", 0, signals_for(range(3), 0))
+        SelectorService(KNOWN).record("x", 0, signals_for(range(3), 0))
 
 
 def test_a_state_is_a_copy() -> None:
-    service = SelectorService(POOL_SIZE)
+    service = SelectorService(KNOWN)
     service.open("a", spec(SubsetPlan()))
     service.next("a", 0)
     state = service.state("a")
@@ -49,18 +50,18 @@ def test_a_state_is_a_copy() -> None:
 def test_a_plan_that_does_not_fit_the_pool_is_refused_when_opened() -> None:
     plan = SubsetPlan(ratio=0.01, budget="exact")
     with pytest.raises(BudgetError, match="full first epoch"):
-        SelectorService(POOL_SIZE).open("a", StreamSpec(plan, 3, 0))
+        SelectorService(KNOWN).open("a", StreamSpec(plan, 3, 0))
 
 
 def test_a_state_of_another_pool_is_refused() -> None:
-    small = SelectorService(10)
+    small = SelectorService(Context(10))
     small.open("a", spec(SubsetPlan()))
     with pytest.raises(SelectorError, match=f"10 rows, this pool has {POOL_SIZE}"):
-        SelectorService(POOL_SIZE).open("a", spec(SubsetPlan()), small.state("a"))
+        SelectorService(KNOWN).open("a", spec(SubsetPlan()), small.state("a"))
 
 
 def test_a_pool_without_labels_serves_all_but_per_class() -> None:
-    service = SelectorService(POOL_SIZE)
+    service = SelectorService(Context(POOL_SIZE))
     service.open("a", spec(SubsetPlan(ratio=0.2)))
     assert len(service.next("a", 0).selection) == POOL_SIZE
     assert np.unique(service.next("a", 1).selection.indices).size < POOL_SIZE

@@ -13,8 +13,10 @@ from tolerances import PROPERTY
 
 from raysubset.errors import SelectorError
 from raysubset.proxy.memory import EpochSignals
+from raysubset.proxy.pool import Pool
 from raysubset.proxy.stream import EpochSubset, StreamSpec, SubsetStream
 from raysubset.selection.plan import METRIC_CHOICES, SubsetPlan
+from raysubset.selection.protocol import Context
 from raysubset.testing.clients import assert_same, signals_for
 
 N, EPOCHS = 30, 6
@@ -36,7 +38,7 @@ plans = st.builds(
 
 
 def stream_of(plan: SubsetPlan, seed: int = 0, n: int = N) -> SubsetStream:
-    return SubsetStream(StreamSpec(plan, EPOCHS, seed), n, LABELS if n == N else None)
+    return SubsetStream(StreamSpec(plan, EPOCHS, seed), Pool(Context(n, LABELS if n == N else None)))
 
 
 def advance(stream: SubsetStream, epochs: range, diverged: bool = False) -> list[EpochSubset]:
@@ -85,11 +87,13 @@ def test_asking_and_recording_again_change_nothing(plan: SubsetPlan, seed: int) 
 @given(plans, st.integers(0, 2**32))
 def test_sizes_and_metrics_are_those_of_the_plan(plan: SubsetPlan, seed: int) -> None:
     served = advance(stream_of(plan, seed), range(EPOCHS))
-    sizes = plan.sizes(N, EPOCHS).tolist()
+    sizes = plan.timetable(N, EPOCHS).sizes.tolist()
     assert [len(subset.selection) for subset in served] == sizes
     for subset, size in zip(served, sizes, strict=True):
         full = size == N
-        assert subset.metric == ("full" if full else plan.metric_at(subset.epoch, EPOCHS, seed))
+        at = int(plan.timetable(N, EPOCHS).chosen_at[subset.epoch])
+        informed = "random" if at == 0 else plan.metric_at(at, EPOCHS, seed)
+        assert subset.metric == ("full" if full else informed)
         assert subset.ratio == size / N
         if full:
             assert subset.selection.indices.tolist() == list(range(N))

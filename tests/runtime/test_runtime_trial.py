@@ -17,6 +17,7 @@ from raysubset.proxy.service import SelectorService
 from raysubset.runtime.trial import Trial, TrialSpec
 from raysubset.seeds import generator
 from raysubset.selection.plan import SubsetPlan
+from raysubset.selection.protocol import Context
 from raysubset.training.checkpoint import load_checkpoint, save_checkpoint
 from raysubset.training.recipe import Recipe
 
@@ -32,7 +33,7 @@ def make_trial(
     split = digits.train
     plan = plan or SubsetPlan(ratio=0.3, metric="loss", first_epoch="full")
     spec = TrialSpec("t", model, recipe, plan, SEEDS, digits.num_classes)
-    client = client or SelectorService(len(split), split.labels)
+    client = client or SelectorService(Context(len(split), split.labels))
     return Trial(spec, ArraySource(split), ArraySource(digits.test), Transform.fit(split.inputs), client)
 
 
@@ -107,7 +108,7 @@ def test_resuming_at_any_epoch_changes_nothing(digits, tmp_path, metric: str, st
 
 def test_samples_are_counted_as_planned(digits) -> None:
     trial = make_trial(digits)
-    planned = trial.spec.plan.sizes(len(digits.train), RECIPE.epochs)
+    planned = trial.spec.plan.timetable(len(digits.train), RECIPE.epochs).sizes
     reports = [trial.run_epoch() for _ in range(RECIPE.epochs)]
     assert [r.samples_consumed for r in reports] == np.cumsum(planned).tolist()
     assert [r.ratio for r in reports] == (planned / len(digits.train)).tolist()
@@ -116,7 +117,7 @@ def test_samples_are_counted_as_planned(digits) -> None:
 
 def test_a_diverged_epoch_is_paid_for_and_not_remembered(digits) -> None:
     split = digits.train
-    service = SelectorService(len(split), split.labels)
+    service = SelectorService(Context(len(split), split.labels))
     trial = make_trial(
         digits, replace(RECIPE, lr=0.02, epochs=4), SubsetPlan(metric="loss", ratio=0.5), client=service
     )

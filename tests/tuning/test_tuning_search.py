@@ -72,7 +72,7 @@ def test_a_search_ends_in_a_tested_model_and_a_report(digits, ray_cluster, tmp_p
         assert row.samples_consumed == row.epoch * n
     ends = [row for row in rows.stage("search") if row.status == "done"]
     assert info.stages["search"].samples == sum(row.samples_consumed for row in ends)
-    assert all(row.samples_consumed == int(PLAN.resolved("scheduled").sizes(n, 9).sum()) for row in ends)
+    assert all(row.samples_consumed == int(PLAN.resolved("scheduled").timetable(n, 9).sizes.sum()) for row in ends)
 
 
 def test_rungs_stop_trials_and_only_rungs_are_judged(digits, ray_cluster, tmp_path) -> None:

@@ -1,0 +1,1 @@
+"""What selection costs and what it is worth: measurements that anybody can repeat."""

@@ -1,0 +1,119 @@
+"""``raysubset bench``: what selection costs, and what it is worth."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer import Argument, Option
+
+from raysubset.data.catalog import load_dataset
+from raysubset.errors import UnknownNameError
+from raysubset.selection.catalog import known_selectors
+from raysubset.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from raysubset.bench.selectors import Outcome
+    from raysubset.bench.verdict import Row
+
+bench = typer.Typer(help="Measure what selection costs, and what it is worth.", no_args_is_help=True)
+
+
+@bench.command("selectors")
+def selectors(
+    names: Annotated[list[str] | None, Argument(help="Selectors (default: all of the catalogue).")] = None,
+    data: Annotated[
+        str, Option(help="cifar10, cifar100, mnist, fashion-mnist, embedded or a folder.")
+    ] = "embedded",
+    data_dir: Annotated[Path | None, Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
+    limit: Annotated[int | None, Option(help="Use only so many rows of each split.")] = None,
+    model: Annotated[str, Option(help="Model of the zoo.")] = "lenet",
+    ratio: Annotated[list[float] | None, Option(help="Share of the data an epoch; repeat for several.")] = None,
+    epochs: Annotated[int, Option(help="Epochs of a run that spends nothing on selection.")] = 30,
+    seeds: Annotated[int, Option(help="Seeds 0..N-1.")] = 3,
+    select_every: Annotated[int, Option(help="Epochs between choices that look at the model.")] = 10,
+    scout_epochs: Annotated[int, Option(help="Epochs of the model trained beforehand.")] = 3,
+    batch_size: Annotated[int, Option(help="Rows a batch.")] = 32,
+    lr: Annotated[float, Option(help="Learning rate, cosine to 0.")] = 0.05,
+    trials: Annotated[int, Option(help="Trials of a search that share scouts and embeddings.")] = 16,
+    out: Annotated[
+        Path, Option(help="Outcomes, one JSON line each; a comparison goes on where it stopped.")
+    ] = Path("selectors.jsonl"),
+    as_json: Annotated[bool, Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """Train one model on subsets of every selector, at equal samples, against adaptive random."""
+    for name in names or ():
+        if name not in known_selectors():
+            raise UnknownNameError.of("selector", name, known_selectors())
+    loaded = load_dataset(data, data_dir, limit=limit, allow_fallback=False)
+
+    import torch
+
+    from raysubset.bench.selectors import Study, run_study
+    from raysubset.bench.verdict import compare
+
+    torch.set_num_threads(1)  # this process is ours
+    colour = loaded.input_shape[0] == 3
+    recipe = Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        momentum=0.9,
+        weight_decay=5e-4,
+        flip=0.5 if colour else 0.0,
+        crop_padding=4 if colour else 0,
+    )
+    study = Study(
+        model=model,
+        recipe=recipe,
+        ratios=tuple(ratio or (0.05, 0.1)),
+        seeds=seeds,
+        trials=trials,
+        select_every=select_every,
+        scout_epochs=scout_epochs,
+    )
+    console = Console(stderr=as_json)
+    outcomes = run_study(loaded, study, names or known_selectors(), out, lambda outcome: _tell(outcome, console))
+    rows = compare(outcomes)
+    if as_json:
+        print(json.dumps([{**asdict(row), "verdict": row.verdict} for row in rows], default=str))
+        return
+    for share in study.ratios:
+        title = f"{loaded.name}, {len(loaded.train):,} rows, {model}, ratio {share:g}, {seeds} seeds"
+        console.print(_table(title, [row for row in rows if row.ratio == share]))
+
+
+def _tell(outcome: Outcome, console: Console) -> None:
+    accuracy = "failed" if outcome.accuracy is None else f"{100 * outcome.accuracy:.2f} %"
+    seconds = outcome.train_s + outcome.select_s
+    console.print(
+        f"{outcome.selector} ratio {outcome.ratio:g} seed {outcome.seed}: {accuracy}, "
+        f"{outcome.samples:,} samples, {seconds:.1f} s {outcome.note}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _table(title: str, rows: list[Row]) -> Table:
+    table = Table(title=title)
+    for heading in ("selector", "accuracy %", "gap (95 %)", "verdict", "samples", "wall", "selection", "evidence"):
+        table.add_column(heading, justify="left" if heading in ("selector", "verdict") else "right")
+    for row in rows:
+        failed = math.isnan(row.accuracy)
+        table.add_row(
+            row.selector,
+            "failed" if failed else f"{100 * row.accuracy:.2f}",
+            "" if failed else f"{100 * row.gap:+.2f} ({100 * row.low:+.2f}..{100 * row.high:+.2f})",
+            row.note or row.verdict,
+            f"{row.samples:.2f}",
+            f"{row.wall:.2f}x",
+            f"{100 * row.selection:.1f} %",
+            f"{row.evidence:.2f}",
+        )
+    return table

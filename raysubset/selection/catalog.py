@@ -1,0 +1,250 @@
+"""Selectors by name: the one place where a name becomes a selector with its habits.
+
+Code takes objects; the command line and TOML files take names, or "module:name" of a class or function that gives
+a selector. A package adds names by the entry-point group ``raysubset.selectors``:
+
+    [project.entry-points."raysubset.selectors"]
+    mine = "my_package:Mine"      # a Selector class (its options are the plan's), or a function giving a Method
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any
+
+from raysubset.errors import OptionsError, PluginError, UnknownNameError
+from raysubset.selection.protocol import Selector
+from raysubset.selection.timing import Habits, Habitual
+
+GROUP = "raysubset.selectors"
+HERE = "raysubset.selection."
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A selector and when it chooses from what."""
+
+    selector: Selector
+    habits: Habits = field(default_factory=Habits)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a built-in name stands for.
+
+    Attributes:
+        home: "module:class" in this package.
+        summary: One line for people.
+        habits: Unless the plan says otherwise.
+        options: Fixed by the name.
+        wrapper: "" or the wrapper that the method wants: "class" or "batch".
+    """
+
+    home: str
+    summary: str
+    habits: Habits
+    options: Mapping[str, Any] = field(default_factory=dict)
+    wrapper: str = ""
+
+
+EACH_EPOCH, ONCE = 1, 0
+REFRESH = 10  # epochs; the field's 20 belongs to runs of 300
+MODEL = Habits("model", every=REFRESH)
+SCOUT = Habits("scout", every=ONCE)
+EMBEDDING = Habits("embedding", every=ONCE)
+STEERING = 0.1
+
+
+def _top(summary: str, signal: str, lowest: bool = False) -> Entry:
+    return Entry("top:TopScore", summary, SCOUT, {"signal": signal, "lowest": lowest})
+
+
+ENTRIES: Mapping[str, Entry] = {
+    "asp": Entry("asp:ProxySampling", "by remembered importance, anew each epoch", Habits("memory")),
+    "adaptive-random": Entry("uniform:UniformRandom", "uniform, anew each epoch", Habits("none")),
+    "random": Entry("uniform:UniformRandom", "uniform, one fixed draw", Habits("none")),
+    "full": Entry("uniform:Full", "everything", Habits("none")),
+    "craig": Entry("craig:Craig", "medoids of the gradients, per class", MODEL, wrapper="class"),
+    "craig-per-batch": Entry("craig:Craig", "medoids of mini-batch gradients", MODEL, wrapper="batch"),
+    "gradmatch": Entry("gradmatch:GradMatch", "matches the gradient sum", MODEL),
+    "gradmatch-per-class": Entry("gradmatch:GradMatch", "the same in each class", MODEL, wrapper="class"),
+    "gradmatch-per-class-gradient": Entry(
+        "gradmatch:PerClassGradient", "the same, own class's row of the last layer", MODEL
+    ),
+    "gradmatch-per-batch": Entry("gradmatch:GradMatch", "matches by whole mini-batches", MODEL, wrapper="batch"),
+    "automata": Entry(
+        "gradmatch:GradMatch",
+        "GRAD-MATCH per batch after a warm start of 0.35",
+        replace(MODEL, warm_start=0.35),
+        wrapper="batch",
+    ),
+    "glister": Entry("glister:Glister", "lowers the loss of held-out rows", replace(MODEL, steering=STEERING)),
+    "facility-location": Entry(
+        "facility_location:FacilityLocation", "medoids of features", EMBEDDING, wrapper="class"
+    ),
+    "graph-cut": Entry("diversity:GraphCut", "central and diverse features", EMBEDDING, wrapper="class"),
+    "log-determinant": Entry("diversity:LogDeterminant", "volume of features", EMBEDDING, wrapper="class"),
+    "disparity-min": Entry("diversity:DisparityMin", "largest smallest distance", EMBEDDING, wrapper="class"),
+    "disparity-sum": Entry("diversity:DisparitySum", "largest sum of distances", EMBEDDING, wrapper="class"),
+    "k-center": Entry("k_center:KCenter", "smallest largest distance to a pick", EMBEDDING, wrapper="class"),
+    "herding": Entry("herding:Herding", "matches the mean feature", EMBEDDING, wrapper="class"),
+    "prototypes-hard": Entry(
+        "prototypes:Prototypes", "far from the k-means centroid", EMBEDDING, {"keep": "hard"}
+    ),
+    "prototypes-easy": Entry(
+        "prototypes:Prototypes", "close to the k-means centroid", EMBEDDING, {"keep": "easy"}
+    ),
+    "milo": Entry("milo:Milo", "graph cut, then weighted exploration", replace(EMBEDDING, every=EACH_EPOCH)),
+    "el2n": _top("largest error norm", "el2n"),
+    "grand": _top("largest gradient norm", "grand"),
+    "forgetting": _top("most often forgotten; never learned first", "forgetting"),
+    "aum": _top("smallest area under the margin", "aum", lowest=True),
+    "least-confidence": _top("least confident", "least-confidence"),
+    "entropy": _top("largest entropy", "entropy"),
+    "margin": _top("smallest margin between the two best classes", "margin"),
+    "ccs": Entry("stratified:Stratified", "strata of the area under the margin", SCOUT),
+    "proxy-data-p1": Entry("proxy_data:ProxyData", "entropy histogram, both tails", SCOUT, {"law": "P1"}),
+    "proxy-data-p2": Entry("proxy_data:ProxyData", "entropy histogram, flat", SCOUT, {"law": "P2"}),
+    "proxy-data-p3": Entry("proxy_data:ProxyData", "entropy histogram, inverse", SCOUT, {"law": "P3"}),
+    "infobatch": Entry(
+        "infobatch:InfoBatch", "prunes a share of the well-learned, unbiased", Habits("memory", prunes=True)
+    ),
+    "rho-loss": Entry(
+        "batchwise:RhoLoss",
+        "largest loss beyond the irreducible, in each batch",
+        Habits("scout", steering=STEERING, in_batch=True),
+    ),
+    "selective-backprop": Entry(
+        "batchwise:SelectiveBackprop", "by loss percentile, in each batch", Habits("none", in_batch=True)
+    ),
+}
+
+
+def known_selectors() -> tuple[str, ...]:
+    """Return every name, built-in ones first."""
+    return (*ENTRIES, *_plugins())
+
+
+@cache
+def _plugins() -> Mapping[str, EntryPoint]:
+    """Return the installed plug-ins; a built-in name cannot be taken."""
+    return {point.name: point for point in entry_points(group=GROUP) if point.name not in ENTRIES}
+
+
+def is_known(name: str) -> bool:
+    """Return True for a name of the catalogue, and for any "module:name" (looked up when it is built)."""
+    return ":" in name or name in known_selectors()
+
+
+def habits_of(selector: str | Selector, options: Mapping[str, Any] = MappingProxyType({})) -> Habits:
+    """Return a selector's habits; wrappers around an object are read from the outside in.
+
+    Raises:
+        UnknownNameError: No such name (lists the known ones).
+        PluginError: A plug-in of that name cannot be loaded.
+    """
+    if isinstance(selector, str):
+        if selector in ENTRIES:
+            return ENTRIES[selector].habits
+        return find_selector(selector, options).habits
+    habits, layers = Habits(), []
+    inner: Any = selector
+    while callable(getattr(inner, "select", None)):  # through wrappers without habits, too: PerClass(Every(...))
+        habits = getattr(inner, "habits", habits)
+        if isinstance(inner, Habitual):
+            layers.append(inner)
+        inner = getattr(inner, "inner", None)
+    for layer in reversed(layers):
+        habits = layer.adjust(habits)
+    return habits
+
+
+def find_selector(selector: str | Selector, options: Mapping[str, Any]) -> Method:
+    """Build a selector with its options.
+
+    Args:
+        selector: A name, or a selector object (then there are no options to give).
+        options: The selector's own, by keyword.
+
+    Raises:
+        UnknownNameError: No such name.
+        PluginError: A plug-in cannot be loaded, or gives something that cannot select.
+        OptionsError: An option is unknown or out of range.
+    """
+    if not isinstance(selector, str):
+        if options:
+            raise OptionsError(
+                f"options={dict(options)!r} given beside a selector object: put them into the object."
+            )
+        return Method(selector, habits_of(selector))
+    if selector in ENTRIES:
+        entry = ENTRIES[selector]
+        module, name = entry.home.split(":")
+        built = _build(selector, getattr(import_module(HERE + module), name), {**entry.options, **options})
+        return Method(_wrapped(built, entry.wrapper), entry.habits)
+    if ":" in selector:
+        return _from_reference(selector, options)
+    return _from_plugin(selector, options)
+
+
+def _wrapped(selector: Selector, wrapper: str) -> Selector:
+    if wrapper == "class":
+        from raysubset.selection.wrappers import PerClass
+
+        return PerClass(selector)
+    if wrapper == "batch":
+        from raysubset.selection.per_batch import PerBatch
+
+        by_batch: Selector = PerBatch(selector)
+        return by_batch
+    return selector
+
+
+def _build(name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    if not callable(factory):
+        raise PluginError(
+            f"Selector {name!r} leads to {factory!r}: need a selector's class, or a function giving one."
+        )
+    try:
+        return factory(**options)
+    except TypeError as error:
+        known = ", ".join(getattr(factory, "__dataclass_fields__", {})) or "none"
+        raise OptionsError(f"Selector {name!r}: {error}. Its options: {known}.") from error
+
+
+def _from_reference(reference: str, options: Mapping[str, Any]) -> Method:
+    module, _, name = reference.partition(":")
+    try:
+        factory = getattr(import_module(module), name)
+    except Exception as error:  # whatever the module raises, the user must learn which one it was
+        raise OptionsError(f"selector={reference!r} cannot be imported: {error}.") from error
+    return _method(reference, "your own code", _build(reference, factory, options))
+
+
+def _from_plugin(name: str, options: Mapping[str, Any]) -> Method:
+    plugins = _plugins()
+    if name not in plugins:
+        raise UnknownNameError.of("selector", name, known_selectors())
+    point = plugins[name]
+    package = point.dist.name if point.dist else "an unknown package"
+    try:
+        factory = point.load()
+    except Exception as error:  # whatever a stranger's module raises, the user must learn whose it is
+        raise PluginError(
+            f"Selector plug-in {name!r} ({point.value}, of {package}) fails to load: {error}"
+        ) from error
+    return _method(name, f"{point.value}, of {package}", _build(name, factory, options))
+
+
+def _method(name: str, origin: str, built: Any) -> Method:
+    selector = built.selector if isinstance(built, Method) else built
+    if not callable(getattr(selector, "select", None)):
+        raise PluginError(
+            f"Selector {name!r} ({origin}) gives {type(selector).__name__}, which has no select(context, k, rng)."
+        )
+    return built if isinstance(built, Method) else Method(built, habits_of(built))
