@@ -17,21 +17,27 @@ if TYPE_CHECKING:
     from raysubset.hpo.space import integer as integer
     from raysubset.hpo.space import loguniform as loguniform
     from raysubset.hpo.space import uniform as uniform
+    from raysubset.runtime.evidence import evidence_for as evidence_for
     from raysubset.runtime.subset import Subset as Subset
     from raysubset.selection.plan import SubsetPlan as SubsetPlan
+    from raysubset.selection.protocol import Context as Context
+    from raysubset.selection.protocol import Selector as Selector
     from raysubset.training.recipe import Recipe as Recipe
     from raysubset.tuning.api import tune as tune
     from raysubset.types import Selection as Selection
 
 _HOMES = {
+    "Context": "raysubset.selection.protocol",
     "Dataset": "raysubset.data.dataset",
     "Experiment": "raysubset.experiment",
     "Recipe": "raysubset.training.recipe",
     "SearchOptions": "raysubset.experiment",
     "Selection": "raysubset.types",
+    "Selector": "raysubset.selection.protocol",
     "Subset": "raysubset.runtime.subset",
     "SubsetPlan": "raysubset.selection.plan",
     "choice": "raysubset.hpo.space",
+    "evidence_for": "raysubset.runtime.evidence",
     "integer": "raysubset.hpo.space",
     "load_dataset": "raysubset.data.catalog",
     "loguniform": "raysubset.hpo.space",

@@ -45,6 +45,10 @@ class SelectionError(RaysubsetError, ValueError):
     """Rows or weights do not form a valid selection."""
 
 
+class NothingToMatchError(SelectionError):
+    """The gradients of these rows sum to nothing: a model that fits them perfectly has nothing left to learn."""
+
+
 class SearchSpaceError(RaysubsetError, ValueError):
     """A search space names an unknown key or an impossible range."""
 

@@ -1,7 +1,7 @@
 """Selectors against adaptive random: equal samples, several seeds, selection paid for.
 
 Every run may consume B = ratio x epochs x n samples. What a selector spends on forward passes over the pool it
-cannot spend on training: it gets as many epochs as fit. Evidence that a whole search shares (scouts, embeddings)
+cannot spend on training: it gets as many epochs as fit, and a little more in each to use up the rest. Evidence that a whole search shares (scouts, embeddings)
 counts by its share, 1 / trials. Seeds pair the runs: equal initial weights and order of samples.
 """
 
@@ -106,6 +106,15 @@ def affordable_epochs(plan: SubsetPlan, n: int, budget: float, most: int) -> int
     return max(fitting, default=1)
 
 
+def filled_up(plan: SubsetPlan, n: int, budget: float, epochs: int) -> SubsetPlan:
+    """Return the plan with the ratio at which its epochs use up the budget; whole epochs stay whole."""
+    if plan.ratio == 1:
+        return plan
+    table = plan.timetable(n, epochs)
+    rest = (budget - float(table.charges.sum())) / float(table.sizes.sum())
+    return replace(plan, ratio=min(1.0, plan.ratio * rest)) if rest > 0 else plan
+
+
 def _cost(plan: SubsetPlan, n: int, epochs: int) -> float:
     try:
         costs = plan.timetable(n, epochs).costs
@@ -133,6 +142,7 @@ class Bench:
         share, seconds = evidence.samples / study.trials, evidence.seconds / study.trials
         budget = ratio * study.recipe.epochs * n
         epochs = affordable_epochs(plan, n, budget - share, study.recipe.epochs)
+        plan = filled_up(plan, n, budget - share, epochs)
         recipe = replace(study.recipe, epochs=epochs)
         seeds = TrialSeeds(seed64(seed, "subset"), seed64(seed, "init"))
         spec = TrialSpec("bench", study.model, recipe, plan, seeds, self._data.num_classes)

@@ -68,6 +68,7 @@ def selectors(
         weight_decay=5e-4,
         flip=0.5 if colour else 0.0,
         crop_padding=4 if colour else 0,
+        channels_last=colour,  # a fifth to a half faster on CPUs for ResNet-8, no slower for LeNet
     )
     study = Study(
         model=model,

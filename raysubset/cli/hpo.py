@@ -37,7 +37,16 @@ def hpo(
     limit: Annotated[int | None, Option(help="Use only so many rows of each split.")] = None,
     model: Annotated[str | None, Option(help="Model of the zoo (default: by data and device).")] = None,
     ratio: Annotated[float, Option(help="Mean share of the data an epoch trains on, in (0, 1].")] = 0.1,
-    selector: Annotated[str, Option(help="asp, adaptive-random, random or full.")] = "asp",
+    selector: Annotated[
+        str, Option(help="asp, adaptive-random, craig, ...: see `raysubset select --list`.")
+    ] = "asp",
+    select_every: Annotated[
+        int | None, Option(help="Epochs between selections, 0 for one (default: the selector's habit).")
+    ] = None,
+    warm_start: Annotated[
+        float | None, Option(help="Share of the epochs whose budget is spent on all data first, in [0, 1).")
+    ] = None,
+    per_class: Annotated[bool, Option("--per-class", help="Keep the class shares in every subset.")] = False,
     metric: Annotated[str, Option(help="mixture, gradient, loss, entropy, prediction or random.")] = "mixture",
     schedule: Annotated[Schedule, Option(help="Subset sizes: large first, or all alike.")] = "dynamic",
     first_epoch: Annotated[FirstEpochChoice, Option(help="auto is scheduled in a search.")] = "auto",
@@ -72,7 +81,16 @@ def hpo(
     console = Console(stderr=as_json)
     if resume and name is None:
         raise OptionsError("--resume needs the --name of the run to go on with.")
-    plan = SubsetPlan(selector=selector, metric=metric, ratio=ratio, schedule=schedule, first_epoch=first_epoch)
+    plan = SubsetPlan(
+        selector=selector,
+        metric=metric,
+        ratio=ratio,
+        schedule=schedule,
+        first_epoch=first_epoch,
+        select_every=select_every,
+        warm_start=warm_start,
+        per_class=per_class,
+    )
     options = SearchOptions(
         search=search,
         scheduler=scheduler,

@@ -20,7 +20,7 @@ from typer import Option
 from raysubset.cli.arrays import context_of, read_array
 from raysubset.errors import OptionsError, RaysubsetError, StorageError
 from raysubset.seeds import generator
-from raysubset.selection.catalog import ENTRIES, find_selector, known_selectors
+from raysubset.selection.catalog import ENTRIES, find_selector, habits_of, known_selectors
 from raysubset.selection.protocol import Selector
 from raysubset.selection.timing import Habits
 from raysubset.selection.wrappers import PerClass
@@ -119,6 +119,11 @@ def _count(k: int | None, ratio: float | None, n: int) -> int:
 
 def _method(name: str, options: dict[str, Any], scores: list[str], per_class: bool) -> Selector:
     """Build the selector; one that chooses inside batches while training has nothing to choose from here."""
+    if habits_of(name, options).in_batch:
+        raise OptionsError(
+            f"Selector {name!r} chooses rows inside each batch while a model trains, so it cannot choose from "
+            "arrays. Give it to a training run by its SubsetPlan."
+        )
     if name == "asp" and "metric" not in options:
         if len(scores) != 1:
             raise OptionsError(
@@ -126,13 +131,7 @@ def _method(name: str, options: dict[str, Any], scores: list[str], per_class: bo
                 f"--option metric=NAME. Signals given: {', '.join(scores) or 'none'}."
             )
         options = {**options, "metric": scores[0]}
-    method = find_selector(name, options)
-    if method.habits.in_batch:
-        raise OptionsError(
-            f"Selector {name!r} chooses rows inside each batch while a model trains, so it cannot choose from "
-            "arrays. Give it to a training run by its SubsetPlan."
-        )
-    chosen = method.selector
+    chosen = find_selector(name, options).selector
     return PerClass(chosen) if per_class and not isinstance(chosen, PerClass) else chosen
 
 
@@ -201,7 +200,10 @@ def _print_catalogue(as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table("name", "looks at", "chooses", "summary", box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("name", "looks at", "chooses"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("summary")
     for row in rows:
         table.add_row(*row.values())
     Console().print(table, highlight=False, markup=False)

@@ -182,7 +182,7 @@ class SubsetStream:
 
         if self.spec.plan.selector == "rho-loss":
             return RhoLoss(self._pool.context.signal("irreducible"))
-        return SelectiveBackprop()
+        return SelectiveBackprop(**self.spec.plan.options)
 
     def record(self, epoch: int, signals: EpochSignals) -> bool:
         """Remember an epoch's signals; returns False (and changes nothing) if that epoch was recorded already."""

@@ -37,8 +37,8 @@ def share_of_full_cost(
     table = plan.timetable(n, epochs)
     forward = forward_flops(model, input_shape)
     spent = forward * (TRAINING_STEP * float(table.sizes.sum()) + float(table.forward.sum()))
-    selector = plan.compose()
-    if isinstance(selector, Priced) and plan.needs_pool and not plan.habits.in_batch:
+    selector = None if plan.habits.in_batch else plan.compose()
+    if isinstance(selector, Priced):
         head = last_linear(model)
         epochs_of_choice = np.unique(table.chosen_at[table.chosen_at >= table.first_choice])
         sizes = [int(table.sizes[e]) for e in epochs_of_choice if 0 < table.sizes[e] < n]

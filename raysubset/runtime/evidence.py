@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from raysubset.data.batches import RowSource, evaluation_batches
+from raysubset.data.batches import ArraySource, RowSource, evaluation_batches
+from raysubset.data.dataset import Dataset
 from raysubset.data.transform import Transform
 from raysubset.errors import ModelError, OptionsError
 from raysubset.models.catalog import ModelBuilder
@@ -93,6 +94,37 @@ def gather_evidence(
     else:
         context, samples, how = pool, 0, "labels"
     return Evidence(context, _key(context, how), samples, perf_counter() - started, how)
+
+
+def evidence_for(
+    data: Dataset,
+    plan: SubsetPlan,
+    *,
+    model: str | ModelBuilder,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Evidence:
+    """Return what ``plan`` wants to know of ``data`` before training, for `raysubset.Subset`.
+
+    Args:
+        data: Its training split is the pool.
+        plan: See `gather_evidence`.
+        model: Zoo name or builder of the scout, unless the plan names another.
+        recipe: How it trains.
+        seed: Of its weights and draws.
+        device: Where to compute.
+    """
+    return gather_evidence(
+        plan,
+        ArraySource(data.train),
+        Transform.fit(data.train.inputs),
+        model=model,
+        recipe=recipe or Recipe(),
+        num_classes=data.num_classes,
+        seed=seed,
+        device=device,
+    )
 
 
 def _irreducible(

@@ -80,8 +80,8 @@ def scout(
         "grand": _mean([each.norms() for each in gradients]),
     }
     if rows is None:
-        signals["forgetting"] = _mean([trace.forgetting() for trace in traces])
-        signals["aum"] = _mean([trace.aum() for trace in traces])
+        learned = [trace.signals() for trace in traces]
+        signals |= {name: _mean([each[name] for each in learned]) for name in ("forgetting", "aum")}
     samples = how.models * (how.recipe.epochs * len(trained) + round(len(train) * FORWARD_SHARE))
     first = outputs[0]
     context = Context(len(train), train.labels, signals, first.features, gradients[0], first.logits)
@@ -137,4 +137,7 @@ class _Trace:
             own = logits.gather(1, targets[:, None]).squeeze(1)
             others = logits.scatter(1, targets[:, None], -torch.inf).max(dim=1).values
             correct = logits.argmax(dim=1) == targets
-        self.kept.record(index, correct.cpu().numpy(), (own - others).float().cpu().numpy())
+            residual = torch.softmax(logits, dim=1)
+            residual[torch.arange(len(logits)), targets] -= 1
+        host = [values.float().cpu().numpy() for values in (own - others, residual.norm(dim=1))]
+        self.kept.record(index, correct.cpu().numpy(), *host)

@@ -50,7 +50,7 @@ class Subset:
         flip: Probability of a horizontal flip (images).
         crop_padding: Pixels of zero padding for random crops (images).
         label_smoothing: Of `Epoch.loss`, in [0, 1).
-        evidence: What a "scout" or "embedding" plan chooses by, from `raysubset.gather_evidence`.
+        evidence: What a "scout" or "embedding" plan chooses by, from `raysubset.evidence_for`.
 
     Raises:
         SelectorError: The plan needs evidence and there is none.
@@ -77,7 +77,7 @@ class Subset:
         if self.plan.habits.informed_at_start and evidence is None:
             raise SelectorError(
                 f"Selector {self.plan.name!r} chooses by evidence gathered beforehand: give "
-                "evidence=raysubset.gather_evidence(plan, data, ...)."
+                "evidence=raysubset.evidence_for(data, plan, model=...)."
             )
         known = Context(len(data.train), data.train.labels) if evidence is None else evidence.context
         self._client, self._trial = _selector_for(data, known, "labels" if evidence is None else evidence.key)

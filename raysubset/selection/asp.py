@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raysubset.selection.protocol import Context, check_budget
-from raysubset.selection.sampling import Scale, gumbel_top_m, top_m
+from raysubset.selection.sampling import Scale, draw, top_m
 from raysubset.selection.uniform import UniformRandom
 from raysubset.types import Selection
 
@@ -34,4 +34,9 @@ class ProxySampling:
         values = context.signal(self.metric)
         if self.deterministic:
             return Selection.uniform(top_m(values, k, rng), context.pool_size)
-        return Selection.uniform(gumbel_top_m(values, k, rng, self.temperature, self.scale), context.pool_size)
+        rows = draw(values, k, rng, self.temperature, self.scale, context.device)
+        return Selection.uniform(rows, context.pool_size)
+
+    def flops(self, n: int, k: int, c: int, h: int) -> float:
+        """Predict the floating-point operations of one selection: two logarithms a row, and k keys sorted."""
+        return 60.0 * n + k * np.log2(k + 1.0)

@@ -74,7 +74,11 @@ ENTRIES: Mapping[str, Entry] = {
     "gradmatch": Entry("gradmatch:GradMatch", "matches the gradient sum", MODEL),
     "gradmatch-per-class": Entry("gradmatch:GradMatch", "the same in each class", MODEL, wrapper="class"),
     "gradmatch-per-class-gradient": Entry(
-        "gradmatch:PerClassGradient", "the same, own class's row of the last layer", MODEL
+        "gradmatch:GradMatch",
+        "the same, own class's row of the last layer",
+        MODEL,
+        {"gradients": "own-class"},
+        wrapper="class",
     ),
     "gradmatch-per-batch": Entry("gradmatch:GradMatch", "matches by whole mini-batches", MODEL, wrapper="batch"),
     "automata": Entry(

@@ -1,10 +1,10 @@
 """GLISTER: rows whose gradients, in one virtual step, lower the loss of held-out rows the most.
 
-    max_{|A| = k}  - L_V(theta - eta sum_{i in A} g_i),        gain_j = eta <g_j, grad L_V(theta - eta sum_{i in A} g_i)>
+    min_{|A| = k}  L_V(theta_A),   theta_A = theta - eta sum_{i in A} g_i,    gain_j = eta <g_j, grad L_V(theta_A)>
 
-The greedy choice takes the largest gain and moves the virtual last layer by the chosen gradient, in closed form, so
-that a second row in the same direction gains less. Gains may turn negative before k rows are chosen; the budget is
-filled all the same. Weights are 1.
+The greedy choice takes the largest gain and moves the virtual last layer by the chosen gradient, in closed form,
+so that a second row in the same direction gains less. Gains may turn negative before k rows are chosen; the budget
+is filled all the same. Weights are 1.
 
 References:
     [1] Killamsetty et al., 2021, "GLISTER: generalization based data subset selection", arXiv:2012.10630.
@@ -37,11 +37,11 @@ class Glister:
     """k rows for the sake of the target rows' loss.
 
     Attributes:
-        greedy: "exact" looks at every row for each pick; "stochastic" at (n / k) ln(1 / epsilon) rows drawn anew for
-            each pick [2]; "rounds" takes the k / rounds best at once, ``rounds`` times (rounds=1: by one first-order
-            ranking, without any update).
-        eta: Virtual step for each chosen row, > 0. None: learning_rate / k, so that all k together make one SGD step
-            on their mean loss. The learning rate itself would step k times too far: the loss then rises.
+        greedy: "exact" looks at every row for each pick; "stochastic" at (n / k) ln(1 / epsilon) rows drawn anew
+            for each pick [2]; "rounds" takes the k / rounds best at once, ``rounds`` times (rounds=1: by one
+            first-order ranking, without any update).
+        eta: Virtual step for each chosen row, > 0. None: learning_rate / k, so that all k together make one SGD
+            step on their mean loss. The learning rate itself would step k times too far: the loss then rises.
         target: "validation", the context's target rows; or "train", the pool itself.
         gradients: Of the "last-layer" weights and bias, or of its "bias" alone (no features needed).
         epsilon: Of "stochastic", in (0, 1).
@@ -50,8 +50,9 @@ class Glister:
     Raises:
         OptionsError: An option is out of range.
 
-    Cost: a pick costs O(V c h) for V target rows, and O(c h) for each row looked at: n, or (n / k) ln(1 / epsilon).
-    8 V (2 c + h) bytes, 12 n bytes, and n (h + 1) floats in "exact" and "rounds". Ties go to the lowest row.
+    Cost: a pick (a round) costs O(V c h) for V target rows, and O(c h) for each row looked at. 8 V c bytes and one
+    copy of the target's features; 8 n bytes more, or n (h + 1) floats in "exact" and "rounds". Ties go to the
+    lowest row.
     """
 
     greedy: Greedy = "stochastic"
@@ -125,8 +126,8 @@ class Glister:
             h = 0
         if gradients.width != c * (h + 1):
             raise SelectionError(
-                f"Glister: the pool's gradients are {gradients.width} wide, but the target rows have {c} logits and "
-                f"{target.features.shape[1]} features: they belong to different layers."
+                f"Glister: the pool's gradients are {gradients.width} wide, but the target rows have {c} logits "
+                f"and {target.features.shape[1]} features: they belong to different layers."
             )
         inputs = target.features[:, :h]
         return OneStep(
@@ -137,8 +138,8 @@ class Glister:
         if self.target == "validation":
             if context.target is None:
                 raise SelectionError(
-                    "Glister needs validation rows (logits, labels and features of rows held out from the pool), and "
-                    'this pool has none; Glister(target="train") steers by the pool itself.'
+                    "Glister needs validation rows (logits, labels and features of rows held out from the pool), "
+                    'and this pool has none; Glister(target="train") steers by the pool itself.'
                 )
             return context.target
         labels = context.need_labels('Glister(target="train")')
@@ -167,7 +168,7 @@ def picks_by_rounds(state: OneStep, n: int, k: int, rounds: int) -> NDArray[np.i
 def stochastic_picks(
     state: OneStep, n: int, k: int, looked_at: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Take, k times, the best of ``looked_at`` free rows drawn with replacement (of all, where no more are free)."""
+    """Take, k times, the best of ``looked_at`` free rows drawn with replacement (of all, if no more are free)."""
     free = np.arange(n)
     picks = np.empty(k, dtype=np.int64)
     for done in range(k):
@@ -184,5 +185,5 @@ def stochastic_picks(
 def _best(gains: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     """Rows of the largest gains, largest first, ties to the lowest row."""
     if count == 1:
-        return np.argmax(gains, keepdims=True)
+        return np.asarray(np.argmax(gains, keepdims=True))
     return np.argsort(-gains, kind="stable")[:count]

@@ -1,6 +1,6 @@
 """GRAD-MATCH: weighted rows whose gradients add up to the gradient of all.
 
-    min_w  || sum_i w_i g_i - G ||^2 + lam ||w||^2,     w >= 0,  at most k of them not 0,     G = sum of all g_i [1]
+    min_w  || sum_i w_i g_i - G ||^2 + lam ||w||^2,     w >= 0, at most k of them not 0,     G = sum of all g_i [1]
 
 by non-negative orthogonal matching pursuit on last-layer gradients. The weights are the coefficients: the mean
 training loss over the selection, weighted, has the direction of the full gradient.
@@ -83,11 +83,11 @@ class GradMatch:
 
         Raises:
             BudgetError: k outside [1, n].
-            SelectionError: Gradients, labels or validation rows are missing, the target is 0 (a model that fits its
-                rows perfectly has nothing left to match), or no row points towards it.
+            SelectionError: Gradients, labels or validation rows are missing, the target is 0 (a model that fits
+                its rows perfectly has nothing left to match), or no row points towards it.
         """
         check_budget(k, context.pool_size)
-        atoms = _part(context.need_gradients("GradMatch"), self.gradients, context, context.labels)
+        atoms = self._part(context.need_gradients("GradMatch"), context, context.labels)
         goal = atoms.total() if self.target == "train" else self._validation_goal(context, atoms)
         length = float(np.linalg.norm(goal))
         if length == 0 or (self.target == "train" and length <= NOTHING * float(atoms.norms().sum())):
@@ -113,6 +113,16 @@ class GradMatch:
         refit = k * (c + h) + 2 / 3 * k * k + k * c * (h + 1)  # Gram column, substitutions, residual: means over k
         return k * (correlations + refit)
 
+    def _part(self, of_layer: Gradients, context: Context, labels: NDArray[np.int64] | None) -> Gradients:
+        """Return the gradients of the chosen parameters; "own-class" keeps columns of the pool's classes only."""
+        if self.gradients == "last-layer":
+            return of_layer
+        if self.gradients == "bias":
+            return of_layer.of_bias()
+        classes = np.unique(context.need_labels('GradMatch(gradients="own-class")'))
+        own = np.asarray(labels)[:, None] == classes
+        return Gradients(of_layer.residuals[:, classes] * own, of_layer.features)
+
     def _validation_goal(self, context: Context, atoms: Gradients) -> NDArray[np.float64]:
         """Return the validation rows' gradient sum, scaled to the pool's size, in the shape of the atoms."""
         rows = context.target
@@ -128,22 +138,11 @@ class GradMatch:
                 )
         labels = rows.labels[known]
         gradients = Outputs(rows.logits[known], rows.features[known]).gradients(labels)
-        part = _part(gradients, self.gradients, context, labels)
+        part = self._part(gradients, context, labels)
         goal = part.total() * (context.pool_size / len(labels))
         if atoms.features is None and part.features is not None:
             return _in_width(goal, atoms.width)
         return goal
-
-
-def _part(gradients: Gradients, part: Part, context: Context, labels: NDArray[np.int64] | None) -> Gradients:
-    """Return the gradients of some parameters; for own-class, columns of the classes in the pool."""
-    if part == "last-layer":
-        return gradients
-    if part == "bias":
-        return gradients.of_bias()
-    classes = np.unique(context.need_labels('GradMatch(gradients="own-class")'))
-    own = gradients.residuals[:, classes] * (labels[:, None] == classes)
-    return Gradients(own, gradients.features)
 
 
 def _in_width(goal: NDArray[np.float64], width: int) -> NDArray[np.float64]:

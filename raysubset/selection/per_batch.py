@@ -1,8 +1,8 @@
 """Whole mini-batches in place of rows: a hundred times fewer atoms (GRAD-MATCH-PB, GLISTER-PB, CRAIG-PB) [1].
 
-The pool is cut into random mini-batches, anew at each selection; a batch stands for its members by its mean gradient,
-mean features and mean signals. The inner selector chooses k // batch_size of them, and the members of a chosen batch
-all get its weight.
+The pool is cut into random mini-batches, anew at each selection; a batch stands for its members by its mean
+gradient, mean features and mean signals. The inner selector chooses k // batch_size of them, and the members of a
+chosen batch all get its weight.
 
 References:
     [1] Killamsetty et al., 2021, "GRAD-MATCH", section 4 (per-batch variant), arXiv:2103.00123.
@@ -33,11 +33,11 @@ class PerBatch:
         inner: Sees a pool of ceil(n / batch_size) batches, without logits; with labels only where the rows of this
             pool all have the same one (inside `PerClass`). Validation rows stay rows.
         batch_size: Rows a batch, >= 1.
-        gradients: Mean gradients of the "last-layer" (whole: a mean of rank-one gradients has no factors) or of its
-            "bias".
+        gradients: Mean gradients of the "last-layer" (whole: a mean of rank-one gradients has no factors) or of
+            its "bias".
 
     Raises:
-        OptionsError: An option is out of range, or the inner selector wants to take a part of the gradients itself.
+        OptionsError: An option is out of range, or the inner selector wants a part of the gradients itself.
 
     Cost: O(n c h) time and 4 n c h / batch_size bytes for the means (c for "bias"), plus the inner selector's.
     """
@@ -55,8 +55,8 @@ class PerBatch:
         part = getattr(self.inner, "gradients", "last-layer")
         if part != "last-layer":
             faults.append(
-                f"the inner selector asks for gradients={part!r}, but a batch's mean gradient has no factors to take "
-                'it from (for the bias say PerBatch(inner, gradients="bias"))'
+                f"the inner selector asks for gradients={part!r}, but a batch's mean gradient has no factors to "
+                'take it from (for the bias say PerBatch(inner, gradients="bias"))'
             )
         if faults:
             raise OptionsError.of("PerBatch", faults)
@@ -77,13 +77,13 @@ class PerBatch:
             )
         except SelectionError as error:
             raise SelectionError(
-                f"PerBatch, over {len(batches)} batches of {self.batch_size} rows (a batch has a mean gradient, mean "
-                f"features and mean signals, no logits and no label of its own): {error}"
+                f"PerBatch, over {len(batches)} batches of {self.batch_size} rows (a batch has a mean gradient, "
+                f"mean features and mean signals, no logits and no label of its own): {error}"
             ) from error
         return members_of(chosen, batches, k, n)
 
     def flops(self, n: int, k: int, c: int, h: int) -> float:
-        """Return the operations of the means and of the inner selector over them (none if it has no cost model)."""
+        """Return the operations of the means and of the inner selector (0 if it has no cost model)."""
         width = c if self.gradients == "bias" else c * (h + 1)
         price = getattr(self.inner, "flops", None)
         inner = price(-(-n // self.batch_size), max(1, k // self.batch_size), width, 0) if price else 0.0

@@ -128,14 +128,12 @@ class SubsetPlan:
             isinstance(self.selector, type) or not callable(getattr(self.selector, "select", None))
         ):
             faults.append(f"selector={self.selector!r}, need a name or an object with select(context, k, rng)")
-        every = self.select_every
-        if (
-            self.budget == "exact"
-            and (habits_of(self.selector, self.options).every if every is None else every) != 1
-        ):
-            faults.append(
-                "budget='exact' needs select_every=1: sizes kept between selections sum to something else"
-            )
+        if self.budget == "exact":
+            every = habits_of(self.selector, self.options).every
+            if (every if self.select_every is None else self.select_every) != 1:
+                faults.append(
+                    "budget='exact' needs select_every=1: sizes kept between selections sum to something else"
+                )
         if self.selector in ("full", "infobatch") and self.ratio != 1:
             why = "trains on everything" if self.selector == "full" else "decides itself how much to leave out"
             faults.append(f"selector={self.selector!r} {why}, so ratio must be 1, got {self.ratio!r}")

@@ -21,6 +21,35 @@ from raysubset.errors import BudgetError, OptionsError, SelectionError
 
 Scale = Literal["none", "zscore", "rank"]
 SCALES: tuple[Scale, ...] = ("none", "zscore", "rank")
+RACE_FROM = 1_000_000  # rows from which the race is worth loading its code (a second, once a process)
+
+
+def draw(
+    values: ArrayLike,
+    m: int,
+    rng: np.random.Generator,
+    temperature: float = 1.0,
+    scale: Scale = "none",
+    device: str = "cpu",
+) -> NDArray[np.int64]:
+    """Draw m of n rows as `gumbel_top_m` does; from `RACE_FROM` rows on by the race, with the same law.
+
+    In both, a row's noise depends on the stream and the row alone, and the draw for m is a prefix of the draw for
+    m + 1; the two noises differ. Arguments, result and errors are those of `gumbel_top_m`, and
+
+    Args:
+        device: Torch device of the race's sweep.
+
+    Cost: That of `gumbel_top_m`, or of `raysubset.selection.kernels.race.race_top_m`.
+    """
+    importance = np.asarray(values)
+    if len(importance) < RACE_FROM:
+        return gumbel_top_m(importance, m, rng, temperature, scale)
+    from raysubset.selection.kernels.race import race_top_m
+
+    if scale != "none" or importance.dtype not in (np.float32, np.float64):
+        importance = rescale(_checked(importance, m), scale)
+    return race_top_m(importance, m, rng, temperature, device=device)
 
 
 def gumbel_top_m(

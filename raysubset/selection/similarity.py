@@ -4,10 +4,10 @@
     rbf:     s(i, j) = exp(-||x_i - x_j||^2 / (2 bandwidth^2))
 
 Both lie in [0, 1], are positive semidefinite, and are 1 between a row and itself. A set function needs three
-things of the picks made so far: sums of s, the nearest pick, and what a determinant leaves of a row. Where s is an inner
-product of known vectors (cosine), sums and determinants live in feature space, and a pick costs O(n d) however
-many there are. Otherwise each row folds in the picks that it has not met yet when it is asked for: rows that nobody
-asks for cost nothing, and rows that met nothing for long catch up in one matrix product.
+things of the picks made so far: sums of s, the nearest pick, and what a determinant leaves of a row. Where s is an
+inner product of known vectors (cosine), sums and determinants live in feature space, and a pick costs O(n d)
+however many there are. Otherwise each row folds in the picks that it has not met yet when it is asked for: rows
+that nobody asks for cost nothing, and rows that met nothing for long catch up in one matrix product.
 """
 
 from __future__ import annotations
@@ -205,8 +205,8 @@ class Rbf:
 class _Memo:
     """Which picks each row has met, and what they left in its state.
 
-    ``_meet`` brings rows from pick ``start`` to now. ``unmet`` (bool[r, now - start]) says which of these picks are
-    new to which row; None: all to all.
+    ``_meet`` brings rows from pick ``start`` to now. ``unmet`` (bool[r, now - start]) says which of these picks
+    are new to which row; None: all to all.
     """
 
     def __init__(self, kernel: Kernel, state: float) -> None:
@@ -214,20 +214,38 @@ class _Memo:
         self.picks: list[int] = []
         self.state = torch.full((kernel.size,), state, dtype=torch.float64, device=kernel.device)
         self.met = torch.zeros(kernel.size, dtype=torch.int64, device=kernel.device)
+        self.level: int | None = 0  # picks that all rows have met; None: ``met`` says how many each
 
     def add(self, row: int) -> None:
         self.picks.append(row)
 
     def of(self, rows: Rows) -> Tensor:
-        start, latest = (int(met) for met in torch.aminmax(self.met[rows]))
+        start, even = self._start(rows)
         if start < (now := len(self.picks)):
             new = torch.tensor(self.picks[start:], device=self.kernel.device)
-            ahead = torch.arange(start, now, device=self.kernel.device)
             for part in split(rows, self.kernel.size, now - start):
-                unmet = None if start == latest else ahead >= self.met[part][:, None]
-                self._meet(part, start, new, unmet)
-            self.met[rows] = now
+                self._meet(part, start, new, None if even else self._unmet(part, start, now))
+            self._note(rows, now)
         return self.state[rows].clone()
+
+    def _start(self, rows: Rows) -> tuple[int, bool]:
+        """Return how many picks each of these rows has met, and whether none has met more."""
+        if self.level is not None:
+            return self.level, True
+        low, high = torch.aminmax(self.met[rows])
+        return int(low), bool(low == high)
+
+    def _unmet(self, rows: Rows, start: int, now: int) -> Tensor:
+        return torch.arange(start, now, device=self.kernel.device) >= self.met[rows][:, None]
+
+    def _note(self, rows: Rows, now: int) -> None:
+        if isinstance(rows, slice):
+            self.level = now
+            return
+        if self.level is not None:
+            self.met.fill_(self.level)
+            self.level = None
+        self.met[rows] = now
 
     def _meet(self, rows: Rows, start: int, new: Tensor, unmet: Tensor | None) -> None:
         raise NotImplementedError
@@ -367,10 +385,11 @@ def unit_scale(features: NDArray[Any]) -> NDArray[Any]:
 
 def _finite_norms(features: NDArray[Any]) -> NDArray[np.float64]:
     """Return float64[n], the Euclidean norms."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         norms = np.sqrt(np.einsum("ij,ij->i", features, features, dtype=np.float64))
-    if not np.isfinite(norms.astype(features.dtype)).all():
-        row = int(np.flatnonzero(~np.isfinite(norms.astype(features.dtype)))[0])
+        finite = np.isfinite(norms.astype(features.dtype))
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
         raise SelectionError(f"Features of row {row} are too large to measure distances: scale them down.")
     return np.asarray(norms)
 

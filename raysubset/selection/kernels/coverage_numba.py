@@ -4,21 +4,23 @@ Nothing here holds the interpreter's lock while it computes, and nothing is shar
 thread is safe. Import it only where numba is to run; the first call of a machine compiles for some seconds.
 """
 
-# mypy: disable-error-code="untyped-decorator"
+# ruff: noqa: ARG001  # intrinsics have the arguments numba wants
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+_compiled = njit(nogil=True, cache=True)
+
 LANES = 16  # pairs compared at once; LLVM splits them into what the CPU has
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _above(typing: Any, tile: Any, at: Any, first: Any, shift1: Any, second: Any, shift2: Any, j: Any) -> Any:
     """LANES tests at once: bit l is tile[at + l] - shift1 > first[j + l], bit 16 + l the same with the seconds."""
     number = tile.dtype
@@ -48,7 +50,7 @@ def _above(typing: Any, tile: Any, at: Any, first: Any, shift1: Any, second: Any
     return signature, codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _lowest(typing: Any, bits: Any) -> Any:
     """Position of the lowest bit set."""
 
@@ -59,7 +61,7 @@ def _lowest(typing: Any, bits: Any) -> Any:
     return types.int64(types.uint32), codegen
 
 
-@njit(nogil=True, cache=True, inline="always")
+@_compiled
 def _loss(distance: float, both: float, rounding: float, kind: int, sharpness: float) -> float:
     if distance <= rounding * both:
         return 0.0
@@ -70,7 +72,7 @@ def _loss(distance: float, both: float, rounding: float, kind: int, sharpness: f
     return distance
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def keep(
     tile: NDArray[Any],  # <g_i, g_j>, candidates i down, rows j across; LANES more values behind it in memory
     mirrored: bool,  # the tile's rows are candidates too, and its candidates rows
@@ -105,7 +107,9 @@ def keep(
     for i in range(height):
         gained = 0.0
         for left in range(0, width, LANES):
-            bits = _above(flat, i * width + left, need_j, half_i[i], half_j, need_i[i] if mirrored else never, left)
+            bits = _above(
+                flat, i * width + left, need_j, half_i[i], half_j, need_i[i] if mirrored else never, left
+            )
             if left + LANES > width:
                 tail = (np.uint32(1) << np.uint32(width - left)) - np.uint32(1)
                 bits &= np.uint32(tail | (tail << np.uint32(LANES)))
@@ -150,7 +154,7 @@ def keep(
     return middle, at
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _sift(heap: NDArray[Any], position: int, gains: NDArray[Any]) -> None:
     """Move one candidate down to its place: largest gain first, then lowest candidate."""
     mover = heap[position]
@@ -168,7 +172,7 @@ def _sift(heap: NDArray[Any], position: int, gains: NDArray[Any]) -> None:
     heap[position] = mover
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def lazy_greedy(
     picks: NDArray[Any],  # int64[k] candidates, the first `seeds` given, the rest set
     costs: NDArray[Any],  # float64[k], likewise

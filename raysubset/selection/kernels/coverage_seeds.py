@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from raysubset.selection.kernels.coverage_torch import CHUNK
 from raysubset.selection.kernels.pairs import Loss, Pairs
 
+AT_ONCE = 16  # gains computed together
 PROBE = 256  # rows and candidates by which the pairs that can gain are counted beforehand
 SAMPLE = 1024  # rows and candidates; 25 picks are made from 1024 rows as well as from all (error ratio 1.001)
 
@@ -46,7 +47,7 @@ class Seeds:
         columns = torch.from_numpy(self.candidates[self._of])
         # candidates down, rows across: an evaluation reads one contiguous line
         tile = self.loss.of(self.pairs.distances(columns, torch.from_numpy(self._rows)))
-        self._losses = tile.to(self.pairs.left.dtype).cpu().numpy()
+        self._losses = tile.cpu().numpy()
         self._bounds = np.full(len(self._of), np.inf)
         self._now = np.full(len(self._rows), np.inf, dtype=self._losses.dtype)
 
@@ -54,11 +55,6 @@ class Seeds:
     def complete(self) -> bool:
         """Whether the sample is the whole pool."""
         return len(self._rows) == len(self.pairs) and len(self._of) == len(self.candidates)
-
-    @property
-    def limit(self) -> int:
-        """Picks a sample can give without following its own rows more than the pool's."""
-        return len(self._of) if self.complete else max(1, len(self._of) // 4)
 
     def grow(self, picks: int) -> NDArray[np.int64]:
         """Return int64[picks] positions in ``candidates``, in the order picked."""
@@ -80,11 +76,16 @@ class Seeds:
 
     def _best(self) -> int:
         """Largest gain, then lowest position; bounds of earlier rounds stand in until one is at the top."""
-        fresh: set[int] = set()
-        while (top := int(self._bounds.argmax())) not in fresh:
-            self._bounds[top] = np.maximum(self._now - self._losses[top], 0).sum(dtype=np.float64)
-            fresh.add(top)
-        return top
+        fresh = np.zeros(len(self._bounds), dtype=bool)
+        while not fresh[best := int(self._bounds.argmax())]:
+            waiting = np.where(fresh, -np.inf, self._bounds)
+            top = (
+                np.argpartition(-waiting, AT_ONCE)[:AT_ONCE] if len(waiting) > AT_ONCE else np.flatnonzero(~fresh)
+            )
+            top = top[self._bounds[top] >= 0]
+            self._bounds[top] = np.maximum(self._now - self._losses[top], 0).sum(axis=1, dtype=np.float64)
+            fresh[top] = True
+        return best
 
     def _take(self, position: int) -> None:
         if not self.positions:
@@ -100,7 +101,7 @@ def first_pick(pairs: Pairs, loss: Loss, candidates: NDArray[np.int64]) -> int:
     step = max(1, CHUNK // len(pairs))
     for start in range(0, len(candidates), step):
         columns = torch.from_numpy(candidates[start : start + step])
-        totals[start : start + step] = loss.of(pairs.distances(columns, slice(None))).sum(1)
+        totals[start : start + step] = loss.of(pairs.distances(columns, slice(None))).sum(1, dtype=torch.float64)
     return int(totals.cpu().numpy().argmin())
 
 

@@ -7,6 +7,7 @@ the greedy's many small steps are cheap.
 from __future__ import annotations
 
 import heapq
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from raysubset.selection.kernels.pairs import Loss, Pairs
 
 CHUNK = 1 << 20  # pairs of a tile
+AT_ONCE = 16  # gains computed together
 
 Columns = tuple[NDArray[np.int32], NDArray[np.floating[Any]], NDArray[np.int64]]
 
@@ -77,32 +79,53 @@ def lazy_greedy(
         nearest: int64[n] number of the nearest pick, updated.
         columns: Of `sweep`; entries that died are overwritten.
     """
-    row, loss, begin = columns
-    end = begin[1:].copy()
+    live = _Live(*columns)
+    bounds = live.gains(losses, np.arange(len(live)))
     taken = set(picks[:seeds].tolist())
-    heap = [(-np.inf, j) for j in range(len(end)) if j not in taken]
-    fresh = np.full(len(end), -1)
+    heap = [(-gain, j) for j, gain in enumerate(bounds.tolist()) if j not in taken]
+    heapq.heapify(heap)
+    fresh = np.full(len(live), seeds)
+    tidy = 2 * seeds
     for picked in range(seeds, len(picks)):
-        while fresh[j := heap[0][1]] != picked:
-            column = slice(begin[j], end[j])
-            gains = losses[row[column]] - loss[column]
-            alive = gains > 0
-            kept = int(np.count_nonzero(alive))
-            if 2 * kept < len(gains):
-                left = slice(begin[j], begin[j] + kept)
-                row[left], loss[left] = row[column][alive], loss[column][alive]
-                end[j] = left.stop
-            fresh[j] = picked
-            heapq.heapreplace(heap, (-_ordered_sum(gains[alive]), j))
+        if picked == tidy:
+            live, tidy = live.without_dead(losses), 2 * tidy
+        while fresh[heap[0][1]] != picked:
+            stale = [heapq.heappop(heap)[1] for _ in range(min(AT_ONCE, len(heap)))]
+            for j, gain in zip(stale, live.gains(losses, np.array(stale)).tolist(), strict=True):
+                heapq.heappush(heap, (-gain, j))
+            fresh[stale] = picked
         negative, j = heapq.heappop(heap)
-        members, closer = row[begin[j] : end[j]], loss[begin[j] : end[j]]
-        won = closer < losses[members]
-        losses[members[won]] = closer[won]
-        nearest[members[won]] = picked
+        column = slice(live.begin[j], live.begin[j + 1])
+        row, loss = live.row[column], live.loss[column]
+        closer = loss < losses[row]
+        losses[row[closer]] = loss[closer]
+        nearest[row[closer]] = picked
         picks[picked] = j
         costs[picked] = costs[picked - 1] + negative
 
 
-def _ordered_sum(values: NDArray[np.float64]) -> float:
-    """Add in the order given: numpy's pairwise sum gives equal columns unequal sums once one has lost its zeros."""
-    return float(np.add.accumulate(values)[-1]) if len(values) else 0.0
+@dataclass(frozen=True, slots=True, eq=False)
+class _Live:
+    """The pairs that may still gain, column after column."""
+
+    row: NDArray[np.int32]
+    loss: NDArray[np.floating[Any]]
+    begin: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.begin) - 1
+
+    def gains(self, losses: NDArray[np.float64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return float64[columns]. Each is added up in the order of rows, so that equal columns have equal gains."""
+        lengths = self.begin[columns + 1] - self.begin[columns]
+        owner = np.repeat(np.arange(len(columns)), lengths)
+        first = self.begin[columns] - (np.cumsum(lengths) - lengths)
+        entries = np.arange(len(owner)) + first[owner]
+        gains = np.maximum(losses[self.row[entries]] - self.loss[entries], 0)
+        return np.bincount(owner, weights=gains, minlength=len(columns))
+
+    def without_dead(self, losses: NDArray[np.float64]) -> _Live:
+        """Drop pairs that cannot gain any more."""
+        alive = self.loss < losses[self.row]
+        before = np.concatenate([[0], np.cumsum(alive)])
+        return _Live(self.row[alive], self.loss[alive], before[self.begin])

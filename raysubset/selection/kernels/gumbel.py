@@ -30,7 +30,7 @@ def uniforms(rows: Any, leading: Any, k0: int, k1: int, float_of: Any) -> Any:
 
 
 def log(x: Any, bits_of: Any, float_of: Any) -> Any:
-    """Return log x of normal float64 x > 0, within two units of the last place.
+    """Return log x of normal float64 x > 0, within four units of the last place.
 
     x = 2^e m with m in [sqrt(1/2), sqrt(2)), and log m = 2 atanh(s), s = (m - 1) / (m + 1), by its series, of which
     the first term left out is below 2.4e-17 of the sum.

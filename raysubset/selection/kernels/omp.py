@@ -3,15 +3,16 @@
     min_w  || sum_i w_i g_i - b ||^2 + lam ||w||^2,     w >= 0,  at most k of them not 0,     g_i = r_i [h_i, 1]^T
 
 Each step takes the atom of largest g_i . residual (it must be > 0) and refits all weights by non-negative least
-squares on the support. Weights that would turn negative stop at 0, and their atoms go back to the pool (the drops of
-Lawson and Hanson [1]), so the weights are the exact solution on their support at every step, the objective only
-falls, and an atom is never twice in the support. It ends with k atoms, or with ||residual|| <= eps ||b||, or when no
-atom can lower the objective any more: then w solves the problem without the limit k.
+squares on the support. Weights that would turn negative stop at 0, and their atoms go back to the pool (the drops
+of Lawson and Hanson [1]), so the weights are the exact solution on their support at every step, the objective only
+falls, and an atom is never twice in the support. It ends with k atoms, or with ||residual|| <= eps ||b||, or when
+no atom can lower the objective any more: then w solves the problem without the limit k.
 
 Nothing is expanded: correlations are <r_i, R [h_i, 1]> for the residual matrix R, inner products of atoms
 (r_i . r_j)(h_i . h_j + 1). The Gram matrix of the support is factored in float64 and grows by a column a step [2].
 
-Cost: O(k (n c h + k^2 + k c h)) time, 8 k (k + c + h) bytes beyond the atoms, for c residuals and h features a row.
+Cost: O(k (n c h + k^2 + k c h)) time, 8 k (k + c + h) bytes beyond the atoms, for c residuals and h features a
+row; without numba also one transposed copy of the atoms.
 
 References:
     [1] Lawson, Hanson, 1974, "Solving least squares problems", ch. 23.
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
 from raysubset.selection.kernels.backend import uses_numba
 
@@ -76,11 +78,13 @@ def matching_pursuit(
     """
     if features is None:
         features = np.empty((len(residuals), 0), dtype=residuals.dtype)
-    if uses_numba(device):
+    k = min(k, target.size) if lam == 0 else k  # without ridge the support stays independent
+    if uses_numba(device) and residuals.dtype == features.dtype == np.float32:  # what it is compiled for
         from raysubset.selection.kernels import omp_numba
 
-        atoms = (omp_numba.frozen(residuals), omp_numba.frozen(features.astype(residuals.dtype, copy=False)))
-        rows, weights, left = omp_numba.pursue(*atoms, omp_numba.frozen(target), k, lam, eps, DEPENDENT, ROUNDING)
+        atoms = (omp_numba.frozen(residuals), omp_numba.frozen(features))
+        goal, steps = omp_numba.frozen(target), step_limit(k)
+        rows, weights, left = omp_numba.pursue(*atoms, goal, k, steps, lam, eps, DEPENDENT, ROUNDING)
     else:
         rows, weights, left = _pursue(_Atoms(residuals, features, device), target, k, lam, eps)
     return Match(rows, weights, left / max(float(np.linalg.norm(target)), np.finfo(np.float64).tiny))
@@ -143,7 +147,8 @@ class _Support:
 
     def solve(self) -> Tensor:
         """Return the least-squares weights, which may be negative."""
-        return torch.linalg.solve_triangular(self.factor.T, self.y[:, None], upper=True)[:, 0]
+        weights: Tensor = torch.linalg.solve_triangular(self.factor.T, self.y[:, None], upper=True)
+        return weights[:, 0]
 
     def keep(self, kept: Tensor) -> None:
         """Drop atoms: the factor is computed anew from the first dropped one on."""
@@ -182,12 +187,14 @@ def _pursue(
         if scores[row] <= 0:
             break
         barred[row] = True
+        before = len(support.rows)
         if support.append(row, *atoms.factors(row)):
-            before = set(support.rows)
             weights = _refit(support, torch.cat([weights, weights.new_zeros(1)]))
-            if before - {row} > set(support.rows) - {row}:  # what lay in the old span may not lie in the new one
+            if (
+                len(support.rows) - (row in support.rows) < before
+            ):  # the old span's atoms may not lie in the new one
                 barred = torch.zeros_like(barred)
-                barred[support.rows + [row]] = True
+                barred[[*support.rows, row]] = True
             left = support.left(weights)
     return np.asarray(support.rows, dtype=np.int64), weights.cpu().numpy(), float(torch.linalg.vector_norm(left))
 
@@ -207,4 +214,4 @@ def _refit(support: _Support, weights: Tensor) -> Tensor:
 
 
 def _tensor(array: NDArray[np.floating], device: str) -> Tensor:
-    return torch.from_dlpack(np.ascontiguousarray(array)).to(device)  # without a copy, read-only arrays too
+    return from_dlpack(np.ascontiguousarray(array)).to(device)  # without a copy, read-only arrays too

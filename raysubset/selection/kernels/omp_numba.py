@@ -24,7 +24,7 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 
 @_compiled
-def pursue(residuals, features, target, k, lam, eps, dependent, rounding):  # type: ignore[no-untyped-def]
+def pursue(residuals, features, target, k, steps, lam, eps, dependent, rounding):  # type: ignore[no-untyped-def]
     """Run the pursuit; see `omp.matching_pursuit`.
 
     Args:
@@ -32,6 +32,7 @@ def pursue(residuals, features, target, k, lam, eps, dependent, rounding):  # ty
         features: float[n, h] of the same type, h = 0 for atoms without features.
         target: float64[c, h + 1].
         k: Most atoms.
+        steps: Most steps.
         lam: Ridge.
         eps: Relative residual to stop at.
         dependent: Squared relative distance to the support's span below which an atom is barred.
@@ -44,61 +45,49 @@ def pursue(residuals, features, target, k, lam, eps, dependent, rounding):  # ty
     h = features.shape[1]
     state = np.zeros(n, np.uint8)
     norms = _norms(residuals, features)
-    capacity = min(k, 64)
-    upper = np.zeros((capacity, capacity))
-    chosen_r = np.empty((capacity, c))
-    chosen_h = np.empty((capacity, h + 1))
-    rows = np.empty(capacity, np.int64)
-    y, weights, solution = np.empty(capacity), np.empty(capacity), np.empty(capacity)
-    left = target.copy()
-    length = np.sqrt((left**2).sum())
+    upper = np.empty((k, k))  # pages are taken as they are written
+    chosen_r, chosen_h = np.empty((k, c)), np.empty((k, h + 1))
+    rows = np.empty(k, np.int64)
+    y, weights, solution = np.empty(k), np.empty(k), np.empty(k)
+    left = np.empty((c, h + 1))
+    length = _residual(target, chosen_r, chosen_h, weights, 0, left)
     enough = eps * length
     m = 0
-    for _ in range(4 * k + 16):
+    for _ in range(steps):
         if m == k or length <= enough:
             break
         row = _best(residuals, features, left, norms, state, rounding * length)
         if row < 0:
             break
-        if m == capacity:
-            capacity = min(k, 2 * capacity)
-            upper = _grown(upper, capacity, capacity)
-            chosen_r, chosen_h = _grown(chosen_r, capacity, c), _grown(chosen_h, capacity, h + 1)
-            rows = np.concatenate((rows, np.empty(capacity - m, np.int64)))
-            y = np.concatenate((y, np.empty(capacity - m)))
-            weights = np.concatenate((weights, np.empty(capacity - m)))
-            solution = np.empty(capacity)
-        chosen_r[m] = residuals[row]
-        chosen_h[m, :h] = features[row]
+        for a in range(c):
+            chosen_r[m, a] = residuals[row, a]
+        for b in range(h):
+            chosen_h[m, b] = features[row, b]
         chosen_h[m, h] = 1.0
         if not _append(upper, y, chosen_r, chosen_h, target, m, lam, dependent):
             state[row] = BARRED
             continue
         rows[m], weights[m] = row, 0.0
         state[row] = CHOSEN
-        before, m = m + 1, m + 1
+        before, m = m, m + 1
         while not _advance(upper, y, weights, solution, m):
             m = _drop(upper, y, weights, rows, chosen_r, chosen_h, state, m)
-        if m < before:
+        stayed = state[row] == CHOSEN
+        if m - stayed < before:
             for i in range(n):  # what lay in the old span may not lie in the new one
                 if state[i] == BARRED:
                     state[i] = FREE
-            if state[row] == FREE:
-                state[row] = BARRED  # it left at once: rounding
+        if not stayed:
+            state[row] = BARRED  # it left at once: rounding
         length = _residual(target, chosen_r, chosen_h, weights, m, left)
-    return rows[:m].copy(), weights[:m].copy(), length
+    return rows[:m], weights[:m], length
 
 
 @_compiled
 def _norms(residuals, features):  # type: ignore[no-untyped-def]
     norms = np.empty(len(residuals), residuals.dtype)
     for i in range(len(residuals)):
-        r, f = 0.0, 1.0
-        for value in residuals[i]:
-            r += value * value
-        for value in features[i]:
-            f += value * value
-        norms[i] = np.sqrt(r * f)
+        norms[i] = np.sqrt(_dot(residuals[i], residuals[i]) * (1 + _dot(features[i], features[i])))
     return norms
 
 
@@ -107,16 +96,17 @@ def _best(residuals, features, left, norms, state, noise):  # type: ignore[no-un
     """The free row of largest correlation with ``left``, or -1 if none is above rounding."""
     n, c = residuals.shape
     h = features.shape[1]
-    weight = left[:, :h].astype(residuals.dtype)
-    bias = left[:, h].astype(residuals.dtype)
+    weight, bias = np.empty((c, h), residuals.dtype), np.empty(c, residuals.dtype)
+    for a in range(c):
+        bias[a] = left[a, h]
+        for b in range(h):
+            weight[a, b] = left[a, b]
     best, top = -1, 0.0
     for i in range(n):
         if state[i] != FREE:
             continue
         r, f = residuals[i], features[i]
-        score = residuals.dtype.type(0)
-        for a in range(c):
-            score += r[a] * bias[a]
+        score = _dot(r, bias)
         a = 0 if h else c
         while a + 5 <= c:  # five sums a load of the features: half the time of one
             r0, r1, r2, r3, r4 = r[a], r[a + 1], r[a + 2], r[a + 3], r[a + 4]
@@ -192,7 +182,9 @@ def _drop(upper, y, weights, rows, chosen_r, chosen_h, state, m):  # type: ignor
     while weights[gone] >= 0:
         gone += 1
     state[rows[gone]] = FREE
-    carry = upper[gone, gone + 1 : m].copy()
+    carry = np.empty(m - 1 - gone)
+    for j in range(gone, m - 1):
+        carry[j - gone] = upper[gone, j + 1]
     carry_y = y[gone]
     for i in range(gone):
         for j in range(gone, m - 1):
@@ -210,32 +202,33 @@ def _drop(upper, y, weights, rows, chosen_r, chosen_h, state, m):  # type: ignor
         y[i] = cosine * old + sine * carry_y
         carry_y = cosine * carry_y - sine * old
         weights[i], rows[i] = weights[i + 1], rows[i + 1]
-        chosen_r[i], chosen_h[i] = chosen_r[i + 1], chosen_h[i + 1]
+        for a in range(chosen_r.shape[1]):
+            chosen_r[i, a] = chosen_r[i + 1, a]
+        for b in range(chosen_h.shape[1]):
+            chosen_h[i, b] = chosen_h[i + 1, b]
     return m - 1
 
 
 @_compiled
 def _residual(target, chosen_r, chosen_h, weights, m, left):  # type: ignore[no-untyped-def]
     """Write target - sum_i w_i g_i into ``left`` and return its length."""
-    left[:] = target
+    for a in range(target.shape[0]):
+        for b in range(target.shape[1]):
+            left[a, b] = target[a, b]
     for i in range(m):
         for a in range(target.shape[0]):
             value = weights[i] * chosen_r[i, a]
             for b in range(target.shape[1]):
                 left[a, b] -= value * chosen_h[i, b]
-    return np.sqrt((left**2).sum())
+    total = 0.0
+    for a in range(target.shape[0]):
+        total += _dot(left[a], left[a])
+    return np.sqrt(total)
 
 
 @_compiled
 def _dot(a, b):  # type: ignore[no-untyped-def]
-    total = 0.0
+    total = a.dtype.type(0)
     for i in range(len(a)):
         total += a[i] * b[i]
     return total
-
-
-@_compiled
-def _grown(matrix, height, width):  # type: ignore[no-untyped-def]
-    grown = np.zeros((height, width))
-    grown[: matrix.shape[0], : matrix.shape[1]] = matrix
-    return grown

@@ -9,8 +9,8 @@ and a candidate j promises, to first order, to lower the mean target loss by
 
     gain_j = eta <g_j, W>,        W = mean_v (p_v - y_v) [h_v, 1]^T  at the virtual layer.
 
-Logits and W are float64; products keep the precision of the features they are made of, and sums over the target rows
-go into float64 block by block.
+Logits and W are float64; products keep the precision of the features they are made of, and sums over the target
+rows go into float64 block by block.
 
 Cost: O(V c h) a step, O(c h) a gain; 8 V c bytes and one copy of the target rows' features.
 """
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
+from torch.utils.dlpack import from_dlpack
 
 BLOCK = 8192  # target rows summed in the features' own precision: float32 is good to some 1e-6 there
 
@@ -79,10 +79,11 @@ class OneStep:
         picked = slice(None) if rows is None else torch.as_tensor(rows, device=self.residuals.device)
         residuals = self.residuals[picked]
         if self.features is None:
-            return (residuals @ weight.reshape(-1)).double().cpu().numpy()
-        images = residuals @ weight  # (m, h + 1)
-        gains = torch.linalg.vecdot(images[:, :-1], self.features[picked]) + images[:, -1]
-        return gains.double().cpu().numpy()
+            gains = residuals @ weight.reshape(-1)
+        else:
+            images = residuals @ weight  # (m, h + 1)
+            gains = torch.linalg.vecdot(images[:, :-1], self.features[picked]) + images[:, -1]
+        return np.asarray(gains.double().cpu())
 
     def choose(self, rows: NDArray[np.int64]) -> None:
         """Move the virtual layer by the gradients of these candidates."""
@@ -107,4 +108,4 @@ class OneStep:
 
 
 def _tensor(array: NDArray[np.generic], device: str) -> Tensor:
-    return torch.from_dlpack(np.ascontiguousarray(array)).to(device)  # without a copy, read-only arrays too
+    return from_dlpack(np.ascontiguousarray(array)).to(device)  # without a copy, read-only arrays too

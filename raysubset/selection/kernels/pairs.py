@@ -49,6 +49,9 @@ class Loss:
         return distances
 
 
+SQUARED = Loss()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
     """n rows on a device, ready for tiles of inner products.
@@ -92,19 +95,31 @@ class Pairs:
             tile *= self.right[a] @ self.right[b].T
         return tile
 
+    def products_into(self, a: Rows, b: slice, tile: torch.Tensor, scratch: torch.Tensor) -> None:
+        """Write `products` into ``tile``; ``scratch`` has room for as many numbers where there are two factors."""
+        torch.mm(self.left[a], self.left[b].T, out=tile)
+        if self.right is not None:
+            tile *= torch.mm(self.right[a], self.right[b].T, out=scratch[: tile.numel()].view(tile.shape))
+
     def distances(self, a: Rows, b: Rows) -> torch.Tensor:
-        """Return D_ij for i in a, j in b as float64[len(a), len(b)]; below rounding they are 0."""
-        both = self.norms[a][:, None] + self.norms[b][None, :]
-        return self.rounded(both - 2 * self.products(a, b).double(), both)
+        """Return D_ij for i in a, j in b as [len(a), len(b)], in the dtype of the factors."""
+        norms = self.norms.to(self.left.dtype)
+        both = norms[a][:, None] + norms[b][None, :]
+        return self.rounded(both - self.products(a, b).mul_(2), both)
 
     def rounded(self, distances: torch.Tensor, both: torch.Tensor) -> torch.Tensor:
-        """Return D with 0 where it lies below the rounding of <g_i, g_i> + <g_j, g_j>; writes into D."""
-        return distances.masked_fill_(distances <= self.rounding * both, 0.0)
+        """Return D with 0 where it lies below the rounding of <g_i, g_i> + <g_j, g_j>; writes into both."""
+        return distances.masked_fill_(distances <= both.mul_(self.rounding), 0.0)
 
     @property
     def rounding(self) -> float:
         """D below this share of <g_i, g_i> + <g_j, g_j> cannot be told from 0."""
         return 5e-7 if self.single else 2e-15
+
+
+def block_size(n: int) -> int:
+    """Return rows a side of a tile: 512 keep a tile in the cache, 1,024 keep the table of n n / block small."""
+    return 512 if n <= 16384 else 1024
 
 
 def _tensor(rows: NDArray[Any], dtype: type, device: str) -> torch.Tensor:

@@ -119,7 +119,9 @@ def merged(shards: Sequence[Finishers], m: int) -> NDArray[np.int64]:
     rows = np.concatenate([shard.rows for shard in shards])
     keys = np.concatenate([shard.keys for shard in shards])
     if not 1 <= m <= len(rows):
-        raise BudgetError(f"Cannot select m={m} of the n={len(rows)} rows of {len(shards)} shards: need 1 <= m <= n.")
+        raise BudgetError(
+            f"Cannot select m={m} of the n={len(rows)} rows of {len(shards)} shards: need 1 <= m <= n."
+        )
     by_row = np.argsort(rows)
     best = by_row[_largest(keys[by_row], m)]
     return _in_drawing_order(Finishers(rows[best], keys[best]))
@@ -162,26 +164,29 @@ def _best(values: Floats, m: int, first_row: int, sweep: Sweep, threshold: float
     for start in range(0, len(values), CHUNK):
         positions, found = sweep(values[start : start + CHUNK], first_row + start, threshold)
         if count + len(found) > capacity:
-            best = _largest(keys[:count], m)
+            stay = _largest(keys[:count], m)
             count = m
-            rows[:m], keys[:m] = rows[best], keys[best]
+            rows[:m], keys[:m] = rows[: len(stay)][stay], keys[: len(stay)][stay]
             threshold = float(keys[:m].min())
-        rows[count : count + len(found)] = positions + (first_row + start)
+        rows[count : count + len(found)] = positions
+        rows[count : count + len(found)] += first_row + start
         keys[count : count + len(found)] = found
         count += len(found)
-    if count <= m:
-        return Finishers(rows[:count].copy(), keys[:count].copy())
-    best = _largest(keys[:count], m)
-    return Finishers(rows[best], keys[best])
+    rows, keys = rows[:count], keys[:count]
+    if count > m:
+        stay = _largest(keys, m)
+        rows = rows[stay]  # before the keys: the peak of memory is here
+        keys = keys[stay]
+    return Finishers(rows, keys)
 
 
-def _largest(keys: NDArray[np.float64], m: int) -> NDArray[np.int64]:
-    """Positions of the m largest keys, increasing; ties to the lowest position."""
+def _largest(keys: NDArray[np.float64], m: int) -> NDArray[np.bool_]:
+    """Return a mask of the m largest keys; ties go to the lowest position."""
     threshold = np.partition(keys, len(keys) - m)[len(keys) - m]
-    stays = keys > threshold
+    stay = keys > threshold
     level = np.flatnonzero(keys == threshold)
-    stays[level[: m - int(stays.sum())]] = True
-    return np.flatnonzero(stays)
+    stay[level[: m - int(stay.sum())]] = True
+    return stay
 
 
 def _in_drawing_order(winners: Finishers) -> NDArray[np.int64]:
@@ -191,8 +196,11 @@ def _in_drawing_order(winners: Finishers) -> NDArray[np.int64]:
     run is sorted again by whole keys.
     """
     keys, rows = winners.keys, winners.rows
-    bits = (0.0 - keys).view(np.int64)
-    bits ^= (bits >> 63) & np.int64(0x7FFFFFFFFFFFFFFF)  # now ordered as the floats are
+    bits = (0.0 - keys).view(np.int64)  # no negative zero
+    flip = bits >> 63
+    flip &= np.int64(0x7FFFFFFFFFFFFFFF)
+    bits ^= flip  # now ordered as the floats are
+    del flip
     low = (1 << max(len(keys) - 1, 1).bit_length()) - 1
     bits &= ~low
     bits |= np.arange(len(keys))

@@ -26,6 +26,13 @@ _COUNTS = np.array([byte.bit_count() for byte in range(256)], np.uint64)
 
 
 @_compiled
+def philox_block(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[int, int, int, int]:
+    """Return `philox.philox4x32`, as it was compiled."""
+    words: tuple[int, int, int, int] = _philox4x32(c0, c1, c2, c3, k0, k1)
+    return words
+
+
+@_compiled
 def sweep(  # type: ignore[no-untyped-def]  # compiled
     values, first, k0, k1, sharpness, threshold, slope, intercept
 ):

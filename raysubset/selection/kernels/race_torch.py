@@ -23,7 +23,9 @@ def sweep(
     """Return (positions int64[s], keys float64[s]) of the keys above the threshold, in row order."""
     scaled = torch.tensor(values, device=device).double() * sharpness
     skip, n = first & 7, len(values)
-    words = torch.stack(leading_words(torch.arange(first >> 3, (first + n + 7) >> 3, device=device), k0, k1), dim=1)
+    words = torch.stack(
+        leading_words(torch.arange(first >> 3, (first + n + 7) >> 3, device=device), k0, k1), dim=1
+    )
     leading = torch.stack([words & 0xFFFF, words >> 16], dim=2).flatten()[skip : skip + n]
     rounding = 2.0**-50 * (1 + abs(threshold) + sharpness * largest)
     # 1 - u >= leading / 2^16, and a key above the threshold t needs 1 - u < exp(v / T - t).
