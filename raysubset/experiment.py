@@ -149,8 +149,8 @@ class Experiment:
             plain[part] = {k: v for k, v in asdict(getattr(self, part)).items() if v is not None}
         if not isinstance(self.plan.selector, str):
             raise OptionsError(
-                f"A selector object ({self.plan.name}) cannot be written to TOML: give the plan 'module:name' of a "
-                "function that makes it."
+                f"A selector object ({self.plan.name}) cannot be written to TOML: give the plan 'module:name' of "
+                "a function that makes it."
             )
         plain["space"] = space_to_plain(self.space)
         return tomli_w.dumps(plain)

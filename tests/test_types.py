@@ -28,6 +28,8 @@ def test_a_selection_keeps_order_and_size() -> None:
     assert chosen.weights.tolist() == [1, 1, 1]
     assert chosen.weights.dtype == np.float32
     assert chosen.pool_size == 5
+    assert chosen.scale == 1
+    assert not chosen.unbiased
     with pytest.raises(FrozenInstanceError):
         chosen.pool_size = 6  # type: ignore[misc]
 
@@ -62,6 +64,32 @@ def test_raw_weights_are_scaled_to_mean_one_and_zeros_dropped(raw: list[float]) 
     assert chosen.weights.mean(dtype=np.float64) == pytest.approx(1, rel=1e-6)
     share = np.array([raw[row] for row in kept]) / sum(raw)
     np.testing.assert_allclose(chosen.weights / len(kept), share, rtol=1e-6, atol=1e-38)
+
+
+@PROPERTY
+@given(st.lists(st.floats(0.125, 1e6, width=32), min_size=1, max_size=50))
+def test_the_scale_gives_the_raw_weights_back(raw: list[float]) -> None:
+    chosen = Selection.weighted(range(len(raw)), raw, len(raw))
+    assert chosen.scale == pytest.approx(sum(raw) / len(raw), rel=1e-9)
+    np.testing.assert_allclose(chosen.weights * chosen.scale, raw, rtol=1e-6)
+    assert not chosen.unbiased
+
+
+def test_the_scale_is_the_mean_of_the_rows_that_are_kept() -> None:
+    chosen = Selection.weighted([7, 3, 5], [4.0, 0.0, 2.0], 9)
+    assert chosen.indices.tolist() == [7, 5]
+    assert (chosen.weights * chosen.scale).tolist() == [4, 2]
+
+
+def test_unbiased_weights_keep_their_mean() -> None:
+    weights = np.array([2, 2, 1], np.float32)
+    with pytest.raises(SelectionError, match="mean 1.66667"):
+        Selection(ROWS, weights, 5)
+    chosen = Selection(ROWS, weights, 5, unbiased=True)
+    assert chosen.weights.tolist() == [2, 2, 1]
+    for bad in (-1, math.nan, math.inf):
+        with pytest.raises(SelectionError, match=">= 0"):
+            Selection(ROWS, np.array([2, bad, 1], np.float32), 5, unbiased=True)
 
 
 @pytest.mark.parametrize("raw", [[0, 0], [1, math.nan], [1, math.inf], [-1, -1], [2, -1], [1, -1]])

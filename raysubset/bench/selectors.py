@@ -1,8 +1,9 @@
 """Selectors against adaptive random: equal samples, several seeds, selection paid for.
 
 Every run may consume B = ratio x epochs x n samples. What a selector spends on forward passes over the pool it
-cannot spend on training: it gets as many epochs as fit, and a little more in each to use up the rest. Evidence that a whole search shares (scouts, embeddings)
-counts by its share, 1 / trials. Seeds pair the runs: equal initial weights and order of samples.
+cannot spend on training: it gets as many epochs as fit, and a little more in each to use up the rest. Evidence
+that a whole search shares (scouts, embeddings) counts by its share, 1 / trials. Seeds pair the runs: equal initial
+weights and order of samples.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 from raysubset.data.batches import ArraySource
 from raysubset.data.dataset import Dataset
@@ -65,6 +66,7 @@ class Outcome:
         samples: Consumed, with the run's share of the evidence.
         budget: Samples it might consume.
         train_s, select_s: Seconds, the latter with the run's share of the evidence.
+        cpu_s: Processor seconds of both; on a busy machine they say more than the clock.
         evidence_samples: Samples of the whole evidence.
         note: Why it failed, or what took its place.
     """
@@ -79,6 +81,7 @@ class Outcome:
     budget: int
     train_s: float
     select_s: float
+    cpu_s: float
     evidence_samples: int
     note: str = ""
 
@@ -152,15 +155,17 @@ class Bench:
             trial = Trial(spec, self._train, self._test, self._transform, SelectorService(evidence.context))
         note = "; ".join(str(each.message) for each in caught if each.category is SlowSelectorWarning)
         train_s = select_s = 0.0
+        cpu = process_time()
         try:
             while not trial.done and trial.samples_consumed < budget:
                 report = trial.run_epoch()
                 train_s, select_s = train_s + report.train_s, select_s + report.select_s
+            cpu_s = process_time() - cpu
             judged = trial.evaluate()
             accuracy, loss = judged.accuracy, judged.loss
         except (SelectionError, ArithmeticError) as error:
             accuracy, loss, note = None, None, f"{type(error).__name__}: {error}"
-            train_s = perf_counter() - started
+            train_s, cpu_s = perf_counter() - started, process_time() - cpu
         finally:
             trial.close()
         return Outcome(
@@ -174,6 +179,7 @@ class Bench:
             round(budget),
             train_s,
             select_s + seconds,
+            cpu_s + seconds,
             evidence.samples,
             note,
         )

@@ -24,6 +24,7 @@ class Row:
         low, high: Its 95 % Student interval; infinite for a single seed.
         samples: Mean share of the budget consumed.
         wall: Median ratio of seconds (training and selection) to adaptive random's.
+        cpu: The same of processor seconds.
         selection: Median share of the seconds that went into selection.
         evidence: Samples of the shared evidence, as a multiple of the budget.
         note: Of a run that failed or fell back.
@@ -38,6 +39,7 @@ class Row:
     high: float
     samples: float
     wall: float
+    cpu: float
     selection: float
     evidence: float
     note: str
@@ -74,6 +76,7 @@ def _row(name: str, ratio: float, runs: Sequence[Outcome], base: dict[tuple[floa
         high,
         float(np.mean([o.samples / o.budget for o in runs])),
         float(np.median([(o.train_s + o.select_s) / (b.train_s + b.select_s) for o, b in judged] or [math.nan])),
+        float(np.median([o.cpu_s / b.cpu_s for o, b in judged] or [math.nan])),
         float(np.median([o.select_s / s for o, s in zip(runs, seconds, strict=True)])),
         runs[0].evidence_samples / runs[0].budget,
         next((o.note for o in runs if o.note), ""),

@@ -14,7 +14,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from raysubset.data.catalog import load_dataset
-from raysubset.errors import UnknownNameError
+from raysubset.errors import OptionsError, UnknownNameError
 from raysubset.selection.catalog import known_selectors
 from raysubset.training.recipe import Recipe
 
@@ -103,7 +103,17 @@ def _tell(outcome: Outcome, console: Console) -> None:
 
 def _table(title: str, rows: list[Row]) -> Table:
     table = Table(title=title)
-    for heading in ("selector", "accuracy %", "gap (95 %)", "verdict", "samples", "wall", "selection", "evidence"):
+    for heading in (
+        "selector",
+        "accuracy %",
+        "gap (95 %)",
+        "verdict",
+        "samples",
+        "wall",
+        "cpu",
+        "selection",
+        "evidence",
+    ):
         table.add_column(heading, justify="left" if heading in ("selector", "verdict") else "right")
     for row in rows:
         failed = math.isnan(row.accuracy)
@@ -114,7 +124,55 @@ def _table(title: str, rows: list[Row]) -> Table:
             row.note or row.verdict,
             f"{row.samples:.2f}",
             f"{row.wall:.2f}x",
+            f"{row.cpu:.2f}x",
             f"{100 * row.selection:.1f} %",
             f"{row.evidence:.2f}",
         )
     return table
+
+
+@bench.command("kernels")
+def kernels(
+    case: Annotated[list[str] | None, Option(help="Case to run; repeat for several (default: all).")] = None,
+    gradients: Annotated[
+        Path | None,
+        Option(help="An .npz file with residuals, features, labels and val_logits, val_features, val_labels."),
+    ] = None,
+    data: Annotated[
+        str, Option(help="Without --gradients: images to train ResNet-8 on for an epoch.")
+    ] = "cifar10",
+    data_dir: Annotated[Path | None, Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
+    cache: Annotated[
+        Path, Option(help="Without --gradients: where that model's outputs are kept, and read if they are there.")
+    ] = Path("kernel-gradients.npz"),
+    repeats: Annotated[int, Option(help="Runs of each contender, each in a fresh process.")] = 3,
+    n: Annotated[int | None, Option("--n", help="Most rows of a case, for a quick look.")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print every run and the table as JSON.")] = False,
+) -> None:
+    """Measure our kernels against peers: CPU seconds of one thread, quality and memory, on real gradients.
+
+    Peers are submodlib-py and apricot-select (pip install 'raysubset[peers]') and torch.
+    """
+    from raysubset.bench.kernels import CASES
+    from raysubset.bench.model_outputs import observe_briefly, read_outputs, write_outputs
+    from raysubset.bench.runs import run_all
+    from raysubset.cli import kernel_table
+
+    for name in case or ():
+        if name not in CASES:
+            raise UnknownNameError.of("case", name, CASES)
+    if repeats < 1 or (n is not None and n < 100):
+        raise OptionsError(f"repeats={repeats}, n={n}: need repeats >= 1 and n >= 100.")
+    console = Console(stderr=as_json)
+    file = gradients or cache
+    if gradients is None and not cache.exists():
+        loaded = load_dataset(data, data_dir, allow_fallback=False)
+        console.print(f"Training ResNet-8 on {loaded.name}; its outputs go to {cache}.", highlight=False)
+        write_outputs(cache, observe_briefly(loaded))
+    read_outputs(file)  # what is wrong with it is said once
+    chosen = [CASES[name] for name in case or CASES]
+    runs = list(run_all(chosen, file, repeats, n, lambda run: kernel_table.tell_run(run, console)))
+    if as_json:
+        print(kernel_table.as_json(runs))
+    else:
+        kernel_table.print_tables(chosen, runs, console)

@@ -20,4 +20,4 @@ def forward_flops(model: nn.Module, input_shape: tuple[int, ...]) -> float:
     rows = torch.zeros((2, *input_shape), dtype=parameter.dtype, device=parameter.device)
     with evaluation_mode(model), torch.inference_mode(), FlopCounterMode(display=False) as counter:
         model(rows)
-    return counter.get_total_flops() / 2
+    return float(counter.get_total_flops()) / 2

@@ -28,6 +28,9 @@ class PretrainedEncoder(nn.Module):
         ModelError: The weights are neither in torch's hub folder nor to be downloaded.
     """
 
+    mean: Tensor
+    spread: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         try:

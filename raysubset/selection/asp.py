@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,4 +40,4 @@ class ProxySampling:
 
     def flops(self, n: int, k: int, c: int, h: int) -> float:
         """Predict the floating-point operations of one selection: two logarithms a row, and k keys sorted."""
-        return 60.0 * n + k * np.log2(k + 1.0)
+        return 60.0 * n + k * math.log2(k + 1.0)

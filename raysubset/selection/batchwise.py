@@ -1,7 +1,8 @@
 """Choosing inside a batch: of B candidates that went forward, the m that go backward.
 
     RHO-loss [1]            the m largest loss_i - irreducible_i
-    Selective backprop [2]  m draws without replacement, proportional to (share of the batch with loss <= loss_i)^power
+    Selective backprop [2]  m draws without replacement, proportional to
+                            (share of the batch with loss <= loss_i)^power
 
 Both pay one extra forward pass for every candidate; the training loop counts it.
 
@@ -65,7 +66,9 @@ class RhoLoss:
             raise SelectionError(f"Irreducible losses must have shape (n,), got {self.irreducible.shape}.")
         bad = np.flatnonzero(~np.isfinite(self.irreducible))
         if len(bad):
-            raise SelectionError(f"The irreducible loss of row {bad[0]} is {self.irreducible[bad[0]]}, not finite.")
+            raise SelectionError(
+                f"The irreducible loss of row {bad[0]} is {self.irreducible[bad[0]]}, not finite."
+            )
 
     def choose(
         self, rows: NDArray[np.int64], losses: NDArray[np.float32], m: int, rng: np.random.Generator

@@ -3,8 +3,8 @@
     f(S) = sum_i max_{j in S} s_ij,        s_ij >= 0,  f(empty) = 0
 
     euclidean    s_ij = max(D) - D_ij,  D_ij = ||x_i - x_j||^2
-    cosine       s_ij = 1 + cos(x_i, x_j)
-    rbf          s_ij = exp(-D_ij / bandwidth^2)
+    cosine       s_ij = (1 + cos(x_i, x_j)) / 2
+    rbf          s_ij = exp(-D_ij / (2 bandwidth^2))
 
 Greedy is within 1 - 1/e of the best f [1].
 
@@ -36,8 +36,8 @@ class FacilityLocation:
 
     Attributes:
         similarity: "euclidean", "cosine" (a zero row is like other zero rows and orthogonal to the rest) or "rbf".
-        bandwidth: Distance at which the "rbf" similarity has fallen to 1/e; None is the root of the mean squared
-            distance between two rows.
+        bandwidth: Of "rbf", in units of the features; None takes the one that gives two rows at the root mean
+            squared distance of the data the similarity 1/e.
         exact: Plain greedy from the first pick on, in pools of more than 1,024 rows, too; see `cover`.
         memory_bytes: Most bytes beyond the features and one copy of them.
 
@@ -80,7 +80,7 @@ class FacilityLocation:
         return cover(
             Gradients(unit_rows(features) if self.similarity == "cosine" else features),
             *(k, rng),
-            loss=Loss("rbf", self.bandwidth or typical_distance(features))
+            loss=Loss("rbf", self.bandwidth or typical_bandwidth(features))
             if self.similarity == "rbf"
             else SQUARED,
             candidates=candidates,
@@ -117,7 +117,7 @@ def unit_rows(features: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([units, (norms == 0)[:, None].astype(features.dtype)], axis=1)
 
 
-def typical_distance(features: NDArray[Any]) -> float:
-    """Return sqrt(mean_ij ||x_i - x_j||^2), or 1 where all rows are equal. Cost: O(n h)."""
-    variance = features.var(axis=0, dtype=np.float64).sum()
-    return float(np.sqrt(2 * variance)) if variance > 0 else 1.0
+def typical_bandwidth(features: NDArray[Any]) -> float:
+    """Return b with 2 b^2 = mean_ij ||x_i - x_j||^2, or 1 where all rows are equal. Cost: O(n h)."""
+    variance = float(features.var(axis=0, dtype=np.float64).sum())
+    return float(np.sqrt(variance)) if variance > 0 else 1.0

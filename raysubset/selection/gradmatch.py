@@ -109,6 +109,7 @@ class GradMatch:
         """Return the floating-point operations of k picks from n rows of c residuals and h features."""
         c = 1 if self.gradients == "own-class" else c
         h = 0 if self.gradients == "bias" else h
+        k = k if self.lam > 0 else min(k, c * (h + 1))
         correlations = 2.0 * n * c * (h + 1)
         refit = k * (c + h) + 2 / 3 * k * k + k * c * (h + 1)  # Gram column, substitutions, residual: means over k
         return k * (correlations + refit)

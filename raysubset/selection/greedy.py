@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raysubset.errors import OptionsError
+from raysubset.selection.pick_folds import ALL, Rows
 from raysubset.selection.protocol import check_budget
 from raysubset.selection.set_functions import SetFunction
-from raysubset.selection.similarity import ALL, Rows
 
 Greedy = Literal["naive", "lazy", "stochastic", "lazier"]
 STRATEGIES: tuple[Greedy, ...] = ("naive", "lazy", "stochastic", "lazier")

@@ -9,7 +9,8 @@ in the last epochs unless E delta is a whole number; here the stream is the call
 selection.
 
 References:
-    [1] Qin et al., 2024, "InfoBatch: lossless training speed up by unbiased dynamic data pruning", arXiv:2303.04947.
+    [1] Qin et al., 2024, "InfoBatch: lossless training speed up by unbiased dynamic data pruning",
+        arXiv:2303.04947.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ class InfoBatch:
         check_budget(k, n)
         if k != n:
             raise SelectionError(
-                f"Selector 'infobatch' was asked for k={k} of n={n}; it decides itself how many rows it leaves out: "
-                "use ratio=1."
+                f"Selector 'infobatch' was asked for k={k} of n={n}; it decides itself how many rows it "
+                "leaves out: use ratio=1."
             )
         if "loss" not in context.signals or context.progress >= self.delta:
             return Selection.uniform(np.arange(n), n)
@@ -86,5 +87,5 @@ def easy_rows(losses: NDArray[np.floating]) -> NDArray[np.int64]:
     bad = np.flatnonzero(~np.isfinite(losses))
     if len(bad):
         raise SelectionError(f"The loss of row {bad[0]} is {losses[bad[0]]}; all {len(losses)} must be finite.")
-    mean = min(float(losses.mean(dtype=np.float64)), float(losses.max()))  # n equal numbers may round to above them
+    mean = losses.mean(dtype=np.float64)  # of equal float32 numbers exact: their sum fits 53 bits
     return np.flatnonzero(losses < mean)

@@ -81,13 +81,21 @@ class GreeDi:
         )
 
     def flops(self, n: int, k: int, c: int, h: int) -> float:
-        """Predict the floating-point operations of one selection; see `Craig.flops`."""
-        inner = self.inner
-        if self.shards == 1:
-            return float(inner.flops(n, k, c, h))
-        part = -(-n // self.shards)
-        merge = 0.0
-        return self.shards * float(inner.flops(part, min(k, part), c, h)) + merge
+        """Predict the floating-point operations of one selection (0 if the inner selector has no cost model).
+
+        Args:
+            n: Rows.
+            k: Rows to choose.
+            c: Width of the residuals.
+            h: Width of the features.
+        """
+        price = getattr(self.inner, "flops", None)
+        if price is None or self.shards == 1:
+            return float(price(n, k, c, h)) if price else 0.0
+        part, union = -(-n // self.shards), min(n, self.shards * k)
+        # a cover's merge meets n * union pairs twice, one-sided: as many products as for that many rows squared
+        last = int(2 * np.sqrt(n * union)) if isinstance(self.inner, CoverSelector) else union
+        return self.shards * float(price(part, min(k, part), c, h)) + float(price(last, k, c, h))
 
 
 def split(n: int, shards: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:

@@ -32,8 +32,8 @@ class SubsetPlan:
     """Which rows, how many, when.
 
     Attributes:
-        selector: A name of `selection.catalog` ("asp", "adaptive-random", "craig", ...), "module:name" of a class or
-            function that gives a selector, or a selector object.
+        selector: A name of `selection.catalog` ("asp", "adaptive-random", "craig", ...), "module:name" of a class
+            or function that gives a selector, or a selector object.
         options: The named selector's own options, by keyword.
         metric: For asp: "mixture" or one of random, prediction, gradient, loss, entropy.
         ratio: r, mean share of the data an epoch trains on, in (0, 1].
@@ -185,7 +185,8 @@ class SubsetPlan:
         Raises:
             BudgetError: See `subset_sizes` and `timing.timetable`.
         """
-        first: FirstEpoch = "full" if self.first_epoch == "auto" else self.first_epoch
+        first = self.resolved("full").first_epoch
+        assert first != "auto"  # resolved
         habits = self.habits
         free = n - steering_size(habits.steering, n)
         return timetable(habits, free, epochs, self.ratio, self.schedule, self.budget, first)

@@ -7,8 +7,8 @@ probability P, a row inside it uniformly, so a row has the probability P / h [1]
     P2  equal
     P3  proportional to 1 / h
 
-Here, unlike in the authors' code, an entropy of 0 counts as 1e-12 (log 0 loops for ever), bins are half open (a value
-on an edge belongs to the upper one) and P2 leaves empty bins out. Rows are drawn without replacement.
+Here, unlike in the authors' code, an entropy of 0 counts as 1e-12 (log 0 loops for ever), bins are half open (a
+value on an edge belongs to the upper one) and P2 leaves empty bins out. Rows are drawn without replacement.
 
 References:
     [1] Na, Mok, Choe, Yoon, 2021, "Accelerating neural architecture search via proxy data", arXiv:2106.04784.
@@ -71,16 +71,16 @@ class ProxyData:
 
     def flops(self, n: int, k: int, c: int, h: int) -> float:
         """Predict the floating-point operations of one selection; see `Selector`."""
-        return 5.0 * n * c + 60.0 * n + k * np.log2(k + 1.0)
+        return 5.0 * n * c + 60.0 * n + k * math.log2(k + 1.0)
 
 
 def histogram(entropies: NDArray[np.float64], bin_width: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (bin int64[n], counts int64[bins]) of log10 entropies; edges are multiples of the width.
+    """Return (bin int64[n], counts int64[bins]) of log10 entropies.
 
-    Bin i spans [low + i width, low + (i + 1) width), low the multiple at or below the least entropy.
+    Bin i spans [low + i width, low + (i + 1) width), low the least log10 entropy.
     """
-    steps = np.floor(np.log10(np.maximum(entropies, LEAST_ENTROPY)) / bin_width).astype(np.int64)
-    bins = steps - steps.min()
+    logs = np.log10(np.maximum(entropies, LEAST_ENTROPY))
+    bins = np.floor((logs - logs.min()) / bin_width).astype(np.int64)
     return bins, np.bincount(bins)
 
 

@@ -35,10 +35,8 @@ def draw(
     """Draw m of n rows as `gumbel_top_m` does; from `RACE_FROM` rows on by the race, with the same law.
 
     In both, a row's noise depends on the stream and the row alone, and the draw for m is a prefix of the draw for
-    m + 1; the two noises differ. Arguments, result and errors are those of `gumbel_top_m`, and
-
-    Args:
-        device: Torch device of the race's sweep.
+    m + 1; the two noises differ. Arguments, result and errors are those of `gumbel_top_m`, ``device`` is the torch
+    device of the race's sweep.
 
     Cost: That of `gumbel_top_m`, or of `raysubset.selection.kernels.race.race_top_m`.
     """

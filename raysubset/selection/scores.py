@@ -17,7 +17,8 @@ and add up in float64; they cost O(M n c) time and a copy of the logits.
 References:
     [1] Paul, Ganguli, Dziugaite, 2021, "Deep learning on a data diet", arXiv:2107.07075.
     [2] Toneva et al., 2019, "An empirical study of example forgetting", arXiv:1812.05159.
-    [3] Pleiss et al., 2020, "Identifying mislabeled data using the area under the margin ranking", arXiv:2001.10528.
+    [3] Pleiss et al., 2020, "Identifying mislabeled data using the area under the margin ranking",
+        arXiv:2001.10528.
     [4] Coleman et al., 2020, "Selection via proxy", arXiv:1906.11829: least confidence, entropy, forgetting.
 """
 
@@ -36,7 +37,7 @@ Scores = NDArray[np.float64]
 
 
 def softmax(logits: NDArray[Any]) -> Scores:
-    """Return p = softmax(z) over the last axis as float64; any finite logits."""
+    """Return the softmax of logits over the last axis as float64; any finite logits."""
     shifted = np.exp(_centred(logits))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
@@ -102,7 +103,7 @@ def forgetting_counts(correct: ArrayLike) -> Scores:
     if not known.all():
         epoch, row = (int(axis[0]) for axis in np.nonzero(~known))
         raise SelectionError(
-            f"correct[{epoch}, {row}] is {history[epoch, row]}; allowed: 1 right, 0 wrong, -1 or NaN not presented."
+            f"correct[{epoch}, {row}] is {history[epoch, row]}; allowed: 1 right, 0 wrong, -1 or NaN absent."
         )
     right, forgotten, learned = (np.zeros(history.shape[1], dtype) for dtype in (bool, np.float64, bool))
     for epoch in history:
@@ -179,7 +180,7 @@ class TrainingTrace:
         if len(bad):
             at = bad[0]
             raise SelectionError(
-                f"Row {rows[at]} has margin {margin[at]} and residual norm {residual_norm[at]}; both must be finite."
+                f"Row {rows[at]} has margin {margin[at]}, residual norm {residual_norm[at]}; both must be finite."
             )
         self._forgotten[rows] += self._right[rows] & ~correct
         self._learned[rows] |= correct

@@ -21,7 +21,8 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from raysubset.selection.similarity import ALL, Kernel, Nearest, Rows, split
+from raysubset.selection.pick_folds import ALL, Nearest, Rows, split
+from raysubset.selection.similarity import Kernel
 
 
 class SetFunction(Protocol):

@@ -1,8 +1,8 @@
 """Coverage-centric core-sets: uniform over the range of a score, without its hardest end.
 
 The hardest share beta of the rows is dropped (often mislabelled), the range of the remaining scores is cut into
-bins of equal width, and the budget is handed out to the non-empty bins, smallest first: each gives an equal part of
-what is left, or all it has [1, Algorithm 1]. Rows inside a bin are drawn uniformly.
+bins of equal width, and the budget is handed out to the non-empty bins, smallest first: each gives an equal part
+of what is left, or all it has [1, Algorithm 1]. Rows inside a bin are drawn uniformly.
 
 References:
     [1] Zheng et al., 2023, "Coverage-centric coreset selection for high pruning rates", arXiv:2210.15809.
@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +71,7 @@ class Stratified:
 
     def flops(self, n: int, k: int, c: int, h: int) -> float:
         """Predict the floating-point operations of one selection; see `Selector`."""
-        return 5.0 * n * c + 2.0 * n * h + n * (10.0 + 2 * np.log2(n + 1.0))
+        return 5.0 * n * c + 2.0 * n * h + n * (10.0 + 2 * math.log2(n + 1.0))
 
 
 def equal_width(values: NDArray[np.float64], bins: int) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,8 +32,8 @@ class TopScore:
     """k rows of extreme score, ties at random.
 
     Attributes:
-        signal: Name of a signal in the context; "entropy", "least-confidence", "margin", "loss", "el2n" and "grand"
-            are computed from logits, labels and gradients where the context does not hold them.
+        signal: Name of a signal in the context; "entropy", "least-confidence", "margin", "loss", "el2n" and
+            "grand" are computed from logits, labels and gradients where the context does not hold them.
         lowest: Take the smallest instead of the largest (AUM: the hardest).
 
     Cost: O(n + k log k) time and 16 n bytes, plus O(n c) of both where the score is computed.
@@ -57,7 +58,7 @@ class TopScore:
 
     def flops(self, n: int, k: int, c: int, h: int) -> float:
         """Predict the floating-point operations of one selection; see `Selector`."""
-        return 5.0 * n * c + 2.0 * n * h + 4.0 * n + k * np.log2(k + 1.0)
+        return 5.0 * n * c + 2.0 * n * h + 4.0 * n + k * math.log2(k + 1.0)
 
 
 def measured(context: Context, name: str) -> NDArray[np.floating]:
@@ -72,8 +73,8 @@ def measured(context: Context, name: str) -> NDArray[np.floating]:
         return _COMPUTED[name](context)
     if name in TRACED:
         raise SelectionError(
-            f"Signal {name!r} needs a training trace: it is counted while a model trains (TrainingTrace), not from "
-            f"one model's outputs. Measured: {', '.join(sorted(context.signals)) or 'none'}."
+            f"Signal {name!r} needs a training trace: it is counted while a model trains (TrainingTrace), not "
+            f"from one model's outputs. Measured: {', '.join(sorted(context.signals)) or 'none'}."
         )
     known = sorted({*context.signals, *_COMPUTED})
     raise SelectionError(f"Signal {name!r} was not measured for this pool. Known here: {', '.join(known)}.")

@@ -23,7 +23,7 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
         (["--ratio", "0"], "need 0 < ratio <= 1"),
         (["--ratio", "1.5"], "need 0 < ratio <= 1"),
         (["--ratio", "abc"], "ratio"),
-        (["--selector", "asq"], "Did you mean 'asp'? Known: adaptive-random, asp, full, random"),
+        (["--selector", "asq"], "Did you mean 'asp'? Known: adaptive-random, asp, aum"),
         (["--metric", "los"], "Did you mean 'loss'?"),
         (["--search", "bo"], "Known: random, tpe"),
         (["--scheduler", "pbt"], "Known: asha, none"),

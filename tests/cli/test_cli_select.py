@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from raysubset.cli import main
 from raysubset.seeds import generator
-from raysubset.selection.catalog import known_selectors
+from raysubset.selection.catalog import ENTRIES, known_selectors
 from raysubset.selection.kernels import backend
 from raysubset.selection.protocol import Context
 from raysubset.selection.uniform import UniformRandom
@@ -164,6 +164,21 @@ def test_float64_and_big_endian_arrays_are_narrowed(capsys: pytest.CaptureFixtur
     for dtype in (np.float64, ">f4"):
         np.save("wide.npy", np.load("F.npy").astype(dtype))
         assert chosen(capsys, f"{arguments} wide.npy")["indices"].tolist() == plain["indices"].tolist()
+
+
+EVERYTHING = f"--features F.npy --logits Z.npy --labels Y.npy {STEERED} --learning-rate 0.05 --progress 0.3"
+SIGNALS = " ".join(f"--signal {name}=S.npy" for name in ("loss", "forgetting", "aum"))
+OUTSIDE_BATCHES = [name for name, entry in ENTRIES.items() if not entry.habits.in_batch]
+
+
+@pytest.mark.parametrize("name", OUTSIDE_BATCHES)
+def test_every_selector_works_on_arrays(capsys: pytest.CaptureFixture[str], folder: Path, name: str) -> None:
+    size = "--ratio 1" if name in ("full", "infobatch") else "--k 9"
+    option = "--option metric=loss" if name == "asp" else ""
+    written = chosen(capsys, f"--selector {name} {EVERYTHING} {SIGNALS} {size} {option}")
+    rows = written["indices"]
+    assert len(set(rows.tolist())) == len(rows) == len(written["weights"]) <= N
+    assert 0 <= rows.min() <= rows.max() < N
 
 
 def test_an_old_selection_is_replaced_in_one_step(capsys: pytest.CaptureFixture[str], folder: Path) -> None:

@@ -12,7 +12,7 @@ from raysubset.proxy.service import SelectorService
 from raysubset.proxy.stream import StreamSpec
 from raysubset.selection.plan import SubsetPlan
 from raysubset.selection.protocol import Context
-from raysubset.testing.clients import KNOWN, LABELS, POOL_SIZE, ClientContract, signals_for, spec
+from raysubset.testing.clients import KNOWN, POOL_SIZE, ClientContract, signals_for, spec
 
 if TYPE_CHECKING:
     from raysubset.runtime.client import SelectorClient

@@ -25,7 +25,6 @@ from raysubset.testing.clients import (
     spec,
 )
 
-
 N = 60_000  # large enough that its labels would not travel inside a message
 GROUPS = np.arange(N) * 7 // N
 

@@ -92,6 +92,8 @@ def test_options_reach_the_function() -> None:
         narrow.indices.tolist()
         != GraphCut(kernel="rbf", lam=0.9, bandwidth=0.3).select(context, 20, generator(0)).indices.tolist()
     )
+    few, many = (GraphCut(greedy="stochastic", epsilon=e).select(context, 20, generator(1)) for e in (0.9, 0.01))
+    assert few.indices.tolist() != many.indices.tolist()
     one, other = (GraphCut(greedy="stochastic", epsilon=0.5).select(context, 20, generator(s)) for s in (1, 2))
     assert one.indices.tolist() != other.indices.tolist()
 

@@ -230,6 +230,22 @@ def test_missing_labels_and_validation_rows_are_said() -> None:
         choose(GradMatch(target="validation"), pool, 1)
 
 
+def test_bias_leaves_the_features_out() -> None:
+    context = make_context("mixed")
+    assert context.gradients is not None
+    alone = choose(GradMatch(), Context(47, gradients=Gradients(context.gradients.residuals)), 9)
+    chosen = choose(GradMatch(gradients="bias"), context, 9)
+    assert chosen.indices.tolist() == alone.indices.tolist()
+    np.testing.assert_array_equal(chosen.weights, alone.weights)
+
+
+def test_validation_rows_that_the_model_fits_perfectly() -> None:
+    target = Target(np.array([[200.0, 0.0]], np.float32), np.array([0]), np.zeros((1, 0), np.float32))
+    pool = Context(2, gradients=Gradients(np.ones((2, 2), np.float32)), target=target)
+    with pytest.raises(SelectionError, match="nothing to match: the validation gradients sum to 0"):
+        choose(GradMatch(target="validation", gradients="bias"), pool, 1)
+
+
 def test_no_row_towards_the_validation_target() -> None:
     target = Target(np.zeros((1, 2), np.float32), np.array([0]), np.zeros((1, 0), np.float32))
     against = Context(1, gradients=Gradients(np.array([[0.5, -0.5]], np.float32)), target=target)
@@ -256,5 +272,6 @@ def test_price_counts_the_correlations_and_the_factor() -> None:
     assert few >= 10 * 2 * 1000 * 650, "k products of n atoms with the residual"
     assert 2 * few < many
     assert GradMatch(gradients="bias").flops(1000, 10, 10, 64) == GradMatch().flops(1000, 10, 10, 0)
+    assert GradMatch(lam=0).flops(1000, 900, 10, 9) == GradMatch(lam=0).flops(1000, 100, 10, 9), "100 dimensions"
     assert GradMatch(gradients="own-class").flops(1000, 10, 10, 64) == GradMatch().flops(1000, 10, 1, 64)
     assert GradMatch().flops(10**6, 10**5, 10, 64) > 10**5 * 2 * 10**6 * 650 + 2 / 3 * 10**15 - FLOAT64

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from raysubset.errors import BudgetError, OptionsError
 from raysubset.selection.greedy import STRATEGIES, Greedy, maximise, sample_size
+from raysubset.selection.pick_folds import ALL, Rows
 from raysubset.selection.set_functions import (
     Coverage,
     DisparityMin,
@@ -22,7 +23,7 @@ from raysubset.selection.set_functions import (
     LogDeterminant,
     SetFunction,
 )
-from raysubset.selection.similarity import ALL, Cosine, Kernel, Rbf, Rows
+from raysubset.selection.similarity import Cosine, Kernel, Rbf
 
 GUARANTEE = 1 - 1 / np.e
 ROUNDING = 1e-9
@@ -93,11 +94,11 @@ def test_each_pick_maximises_its_own_step(kernel: str, function: str, how: Greed
             lambda s: dense.log_determinant(s, 0.01),
         ),
     }
-    x = np.random.default_rng(4).normal(size=(90, 3))
+    x = np.random.default_rng(4).normal(size=(70, 3))
     make, define = makers[function]
     picks = maximise(make(KERNELS[kernel][0](x), 15), 15, how, np.random.default_rng(0))
     value = define(KERNELS[kernel][1](x))
-    assert max(dense.regrets(value, picks.rows.tolist(), 90)) < ROUNDING
+    assert max(dense.regrets(value, picks.rows.tolist(), 70)) < ROUNDING
     assert sum(picks.gains) == pytest.approx(value(picks.rows.tolist()), rel=1e-8)
 
 
@@ -138,9 +139,9 @@ def test_sampled_picks_maximise_over_their_sample(how: Greedy, seed: int, n: int
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("function", MONOTONE)
 def test_lazier_picks_what_stochastic_picks_from_equal_streams(kernel: str, function: str) -> None:
-    x = np.random.default_rng(5).normal(size=(200, 4))
+    x = np.random.default_rng(5).normal(size=(120, 4))
     make, _ = MONOTONE[function]
-    for seed in range(5):
+    for seed in range(2):
         sampled = [
             maximise(make(KERNELS[kernel][0](x), 40), 40, how, np.random.default_rng(seed))
             for how in ("stochastic", "lazier")

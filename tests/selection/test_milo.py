@@ -28,7 +28,7 @@ class TestMilo(SelectorContract):
 
 
 class TestPreparedMilo(SelectorContract):
-    @pytest.fixture(params=[{"exploration": 0.0}, {"exploration": 1.0}, {"exploration": 1.0, "kernel": "rbf"}])
+    @pytest.fixture(params=[{"exploration": 0.0}, {"exploration": 1.0, "kernel": "rbf"}])
     def selector(self, request: pytest.FixtureRequest, context: Context) -> Selector:
         return Milo(**request.param).prepare(context)
 

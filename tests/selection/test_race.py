@@ -6,7 +6,6 @@ import itertools
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -61,7 +60,9 @@ def plain_noise(rows: NDArray[np.int64], key: int) -> NDArray[np.float64]:
 
 def counter_uniforms(n: int, key: int, first: int = 0) -> NDArray[np.float64]:
     rows = torch.arange(first, first + n)
-    words = torch.stack(leading_words(torch.arange(first // 8, (first + n + 7) // 8), key & 0xFFFFFFFF, key >> 32), 1)
+    words = torch.stack(
+        leading_words(torch.arange(first // 8, (first + n + 7) // 8), key & 0xFFFFFFFF, key >> 32), 1
+    )
     leading = torch.stack([words & 0xFFFF, words >> 16], 2).flatten()[first % 8 : first % 8 + n]
     return uniforms(rows, leading, key & 0xFFFFFFFF, key >> 32, lambda bits: bits.view(torch.float64)).numpy()
 
@@ -89,7 +90,9 @@ def test_compiled_philox_gives_the_known_answers(
 
 def test_written_logarithm_is_within_four_units_of_the_last_place() -> None:
     rng = generator(0, "log")
-    x = np.concatenate([rng.random(50_000), np.exp(rng.normal(size=50_000) * 20), [1.0, 2**-52, 1 - 2**-53, 2**0.5]])
+    x = np.concatenate(
+        [rng.random(50_000), np.exp(rng.normal(size=50_000) * 20), [1.0, 2**-52, 1 - 2**-53, 2**0.5]]
+    )
     got = log(x, lambda v: v.view(np.int64), lambda b: b.view(np.float64))
     exact = np.log(x.astype(np.longdouble))
     assert (np.abs(got - exact) <= 4 * np.spacing(np.abs(exact.astype(np.float64)))).all()
@@ -161,6 +164,19 @@ def test_ruling_rows_out_changes_nothing(on_backend: str, shape: str, kind: type
         assert (keys[won.rows] >= keys[by_key[m - 1]] - gap).all()
         assert (np.diff(won.rows) > 0).all()
         assert len(won.rows) == m
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_sweep_returns_every_key_above_its_threshold_and_no_other(on_backend: str, shape: str) -> None:
+    n, first = 3000, 5
+    values = SHAPES[shape](generator(2, shape), n).astype(np.float32)
+    keys = values.astype(np.float64) / 0.7 - np.log(-np.log(counter_uniforms(n, KEY, first)))
+    sweep = race_module._sweep(KEY, 0.7, float(np.abs(values).max()), "cpu")
+    for share in (0.01, 0.3, 0.7, 0.99):
+        below, above = np.sort(keys)[int(share * n) : int(share * n) + 2]
+        positions, found = sweep(values, first, float(below + above) / 2)  # between two keys: no rounding decides
+        np.testing.assert_array_equal(positions, np.flatnonzero(keys >= above))
+        np.testing.assert_allclose(found, keys[positions], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.usefixtures("small_steps")
@@ -273,6 +289,15 @@ def test_ties_go_to_the_lowest_row(on_backend: str) -> None:
     assert rows.tolist() == [*range(1, 900, 3), *range(2, 450, 3)]
 
 
+@pytest.mark.parametrize("base", [1.0, -1.0, 0.0, 1e9])
+def test_keys_that_differ_in_their_last_bits_alone_are_put_in_order(base: float) -> None:
+    """The sort gives these bits away for the position, and must put right what that did."""
+    rng = generator(0, "last bits")
+    keys = base + rng.integers(0, 500, 1000) * np.spacing(base)
+    order = race_module._in_drawing_order(race_module.Finishers(np.arange(1000), keys))
+    assert order.tolist() == sorted(range(1000), key=lambda row: (-keys[row], row))
+
+
 def test_nothing_underflows(on_backend: str) -> None:
     for seed in range(20):
         rows = race_top_m(np.array([900.0, 0.0, 1.0, 2.0]), 3, generator(seed))
@@ -307,9 +332,8 @@ def test_temperature_out_of_range(temperature: float) -> None:
 
 
 @pytest.fixture
-def early_races(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def early_races(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raysubset.selection.sampling.RACE_FROM", 100)
-    yield
 
 
 def test_draw_is_gumbel_top_m_below_the_crossover() -> None:
@@ -323,9 +347,9 @@ def test_draw_is_the_race_above_the_crossover() -> None:
     values = generator(0).normal(size=100)
     assert draw(values, 9, generator(1), 0.5).tolist() == race_top_m(values, 9, generator(1), 0.5).tolist()
     scaled = (values - values.mean()) / values.std()
-    assert draw(values, 9, generator(1), 0.5, "zscore").tolist() == race_top_m(
-        scaled, 9, generator(1), 0.5
-    ).tolist()
+    assert (
+        draw(values, 9, generator(1), 0.5, "zscore").tolist() == race_top_m(scaled, 9, generator(1), 0.5).tolist()
+    )
     assert draw(np.arange(100), 9, generator(1), 1e-6).tolist() == list(range(99, 90, -1))
     with pytest.raises(OptionsError, match="scale='minmax'"):
         draw(values, 9, generator(1), scale="minmax")  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from raysubset.selection.scores import TrainingTrace
 
 EL2N, FORGETTING, SVP, METRICS = (golden(name) for name in ("el2n", "forgetting", "svp", "asp_metrics"))
 LOGITS, LABELS = np.array(METRICS["inputs"]["logits"]), np.array(METRICS["inputs"]["labels"])
-HISTORY = np.array(FORGETTING["inputs"]["correct"], dtype=np.float64)  # None becomes NaN
+HISTORY = np.array(FORGETTING["inputs"]["correct"], dtype=np.float64).T  # one line a row; None becomes NaN
 
 
 def test_golden_el2n_of_two_models() -> None:
@@ -115,7 +116,7 @@ histories = st.integers(1, 8).flatmap(
 def test_forgetting_counts_against_each_rows_own_story(history: list[list[int]]) -> None:
     for row, score in enumerate(scores.forgetting_counts(history)):
         story = [epoch[row] for epoch in history if epoch[row] != -1]
-        falls = sum(a == 1 and b == 0 for a, b in zip(story, story[1:], strict=False))
+        falls = sum(a == 1 and b == 0 for a, b in pairwise(story))
         assert score == (falls if 1 in story else np.inf)
 
 

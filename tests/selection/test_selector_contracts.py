@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from raysubset.errors import BudgetError, SelectionError
+from raysubset.errors import BudgetError, NothingToMatchError, OptionsError, SelectionError
 from raysubset.seeds import generator
 from raysubset.selection.asp import ProxySampling
 from raysubset.selection.protocol import Context, Selector
@@ -126,3 +126,37 @@ def test_restrict_maps_rows() -> None:
     assert part.labels.tolist() == context.labels[rows].tolist()
     assert part.signal("loss").tolist() == context.signal("loss")[rows].tolist()
     assert Context(10).restrict(rows).labels is None
+
+
+def test_per_class_gives_the_same_rows_on_any_number_of_threads() -> None:
+    context = Context(300, np.arange(300) % 7)
+    alone = PerClass(UniformRandom()).select(context, 60, generator(0))
+    for threads in (2, 4):
+        together = PerClass(UniformRandom(), threads).select(context, 60, generator(0))
+        np.testing.assert_array_equal(alone.indices, together.indices)
+
+
+class NothingIn:
+    """Finds nothing to match where all labels are of one class."""
+
+    def __init__(self, classes: set[int]) -> None:
+        self.classes = classes
+
+    def select(self, context: Context, k: int, rng: np.random.Generator) -> Selection:
+        assert context.labels is not None
+        if set(context.labels.tolist()) <= self.classes:
+            raise NothingToMatchError("fits perfectly")
+        return Selection.uniform(np.arange(k), context.pool_size)
+
+
+def test_per_class_leaves_out_a_class_with_nothing_to_match_unless_all_are() -> None:
+    context = Context(30, np.arange(30) % 3)
+    chosen = PerClass(NothingIn({1})).select(context, 9, generator(0))
+    assert np.bincount(np.arange(30)[chosen.indices] % 3, minlength=3).tolist() == [3, 0, 3]
+    with pytest.raises(NothingToMatchError, match="fits perfectly"):
+        PerClass(NothingIn({0, 1, 2})).select(context, 9, generator(0))
+
+
+def test_per_class_refuses_no_thread() -> None:
+    with pytest.raises(OptionsError, match="threads=0"):
+        PerClass(UniformRandom(), threads=0)

@@ -43,7 +43,7 @@ def test_golden_most_uncertain_are_kept(name: str) -> None:
 
 def test_golden_never_learned_are_kept_first() -> None:
     """DeepCore counts them 0 and drops them first."""
-    counts = forgetting_counts(np.array(FORGETTING["inputs"]["correct"], dtype=np.float64))
+    counts = forgetting_counts(np.array(FORGETTING["inputs"]["correct"], dtype=np.float64).T)
     context = Context(5, signals={"forgetting": counts.astype(np.float32)})
     expected = FORGETTING["expected"]["keep3"]  # the third is a tie of rows 0 and 4
     ends = {tuple(TopScore("forgetting").select(context, 3, generator(s)).indices.tolist()) for s in range(40)}

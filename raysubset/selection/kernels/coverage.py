@@ -1,24 +1,25 @@
 """Greedy facility location without a matrix of all pairs.
 
-    f(S) = sum_i (l_empty - min_{j in S} l_ij),        gain(j | S) = sum_i max(0, m_i - l_ij),   m_i = min_{s in S} l_is
+    f(S) = sum_i (l_empty - m_i),        m_i = min_{s in S} l_is,        gain(j | S) = sum_i max(0, m_i - l_ij)
 
 with l an increasing function of the squared distance D_ij (see `raysubset.selection.kernels.pairs`). Any
 l_empty >= max l gives the same picks, as it adds n l_empty to every first gain alone, so it need not be known.
 
 (1) A few picks by greedy on a sample of 1,024 rows (all rows, if there are no more). (2) One sweep over tiles of
-pairs that keeps those with l_ij < m_i: m only falls, so no other can ever gain, and each tile serves both its sides.
-(3) Lazy greedy [1] on the sparse columns left, which shrink as they are read. From (2) on the picks are those of
+pairs that keeps those with l_ij < m_i: m only falls, so no other can ever gain; a tile serves both its sides. (3)
+Lazy greedy [1] on the sparse columns left, which shrink as they are read. From (2) on the picks are those of
 plain greedy; greedy is within 1 - 1/e of the best f [2].
 
 Cost: O(n^2 (c + h)) time in thin matrix products, half of it by symmetry; O(n (c + h) + pairs kept) bytes, pairs
 kept being 1-5 % of n^2 with the seeds chosen here.
 
-Tried and dropped, measured on gradients of 50,000 CIFAR-10 rows: sweeping a 32-wide projection whose distances are
-lower bounds, with exact distances at first use (no gain below 512 features: gathering the rows of a pair costs more
-than the products saved); pruning by the triangle inequality (58-77 % of the pairs of a class stay).
+Tried and dropped, measured on gradients of 50,000 CIFAR-10 rows: a sweep of 32-wide projections whose distances
+are lower bounds, with true distances at first use (slower at 75 multiplications a pair: gathering the rows of a
+pair costs more than the products saved); the triangle inequality (58-77 % of the pairs of a class stay).
 
 References:
-    [1] Minoux, 1978, "Accelerated greedy algorithms for maximizing submodular set functions", doi:10.1007/BFb0006528.
+    [1] Minoux, 1978, "Accelerated greedy algorithms for maximizing submodular set functions",
+        doi:10.1007/BFb0006528.
     [2] Nemhauser, Wolsey, Fisher, 1978, doi:10.1007/BF01588971.
 """
 
@@ -33,7 +34,7 @@ from numpy.typing import NDArray
 from raysubset.errors import BudgetError
 from raysubset.selection.gradients import Gradients
 from raysubset.selection.kernels import backend, coverage_torch
-from raysubset.selection.kernels.coverage_seeds import SAMPLE, Seeds, first_pick
+from raysubset.selection.kernels.coverage_seeds import SAMPLE, Seeds, first_pick, grain_of
 from raysubset.selection.kernels.coverage_torch import CHUNK
 from raysubset.selection.kernels.pairs import SQUARED, Loss, Pairs, block_size
 from raysubset.selection.protocol import check_budget
@@ -93,7 +94,7 @@ def cover(
         device: Torch device.
 
     Returns:
-        The cover. Ties go to the lowest row.
+        The cover. Ties go to the lowest row; gains that differ by less than 6e-11 of the first cost are ties.
 
     Raises:
         BudgetError: k outside [1, n], or a memory cap that cannot be kept.
@@ -101,8 +102,9 @@ def cover(
     check_budget(k, len(points))
     eligible = np.arange(len(points), dtype=np.int64) if candidates is None else np.sort(candidates)
     check_budget(k, len(eligible))
-    search = _Search(Pairs.of(points, device), loss, eligible, k, memory_bytes, backend.uses_numba(device))
-    return search.run(rng, exact)
+    pairs = Pairs.of(points, device)
+    compiled = pairs.single and backend.uses_numba(device)  # in float64 torch is as fast, and need not be compiled
+    return _Search(pairs, loss, eligible, k, memory_bytes, compiled).run(rng, exact)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +118,8 @@ class _Search:
 
     def run(self, rng: np.random.Generator, exact: bool) -> Cover:
         seeds = Seeds(self.pairs, self.loss, self.candidates, rng)
+        if self.memory_bytes < self._fixed():
+            raise self._does_not_fit(seeds, 1)
         if exact and not seeds.complete:
             start = np.array([first_pick(self.pairs, self.loss, self.candidates)])
             if (done := self._finish(start)) is None:
@@ -172,18 +176,18 @@ class _Search:
         nearest: NDArray[np.int64],
     ) -> bool:
         """Set the picks after the seeds; False if the pairs that can gain do not fit."""
-        losses = np.array(self.loss.of(squared).cpu())
+        losses, grain = np.array(self.loss.of(squared).cpu()), grain_of(float(costs[0]))
         if not self.compiled:
             columns = coverage_torch.sweep(self.pairs, self.loss, self.candidates, squared, self._capacity())
             if columns is not None:
-                coverage_torch.lazy_greedy(picks, costs, seeds, losses, nearest, columns)
+                coverage_torch.lazy_greedy(picks, costs, seeds, losses, nearest, grain, columns)
             return columns is not None
         from raysubset.selection.kernels import coverage_tiles as tiles  # here, as it imports numba
 
         sweep = tiles.Sweep(self.pairs, self.loss, self.candidates, squared.numpy(), losses)
         kept = sweep.run(self._capacity())
         if kept is not None:
-            tiles.lazy_greedy(picks, costs, seeds, losses, nearest, kept)
+            tiles.lazy_greedy(picks, costs, seeds, losses, nearest, grain, kept)
         return kept is not None
 
     def _capacity(self) -> int:
@@ -193,14 +197,14 @@ class _Search:
     def _each(self) -> int:
         """Bytes of a pair: row and loss where the sweep puts it, and again where the greedy reads it."""
         number = 4 if self.pairs.single else 8
-        return (2 + number) + (4 + number) if self.compiled else 2 * (4 + number)
+        return 14 if self.compiled else 2 * (4 + number)
 
     def _fixed(self) -> int:
         """Bytes of everything else: arrays of n, where the columns begin, a tile, the sample."""
         n, many, number = len(self.pairs), len(self.candidates), 4 if self.pairs.single else 8
         block = min(n, block_size(n))
         table = 4 * many * -(-n // block) if self.compiled else 8 * many
-        tile = block * block * (2 * number + 8) if self.compiled else 4 * number * max(n, CHUNK)
+        tile = block * block * (2 * number + 8) if self.compiled else 4 * number * min(n * many, max(n, CHUNK))
         return 64 * n + table + tile + number * min(n, SAMPLE) * min(many, SAMPLE)
 
     def _does_not_fit(self, seeds: Seeds, picks: int) -> BudgetError:
@@ -209,8 +213,8 @@ class _Search:
         rows = int((max(self.memory_bytes, 0) / (1.15 * max(share, 1e-9) * self._each())) ** 0.5)
         return BudgetError(
             f"memory_bytes={self.memory_bytes:,} cannot be kept: k={self.k} of n={n:,} rows needs about "
-            f"{int(need):,} bytes, as {share:.1%} of the pairs of rows can still gain after {picks} picks. Allow that "
-            f"much, or select in parts (per class, or GreeDi): about {min(rows, n):,} rows at once would fit."
+            f"{int(need):,} bytes, as {share:.1%} of the pairs of rows can still gain after {picks} picks. Allow "
+            f"that much, or select in parts (per class, or GreeDi): about {min(rows, n):,} rows at once would fit."
         )
 
 

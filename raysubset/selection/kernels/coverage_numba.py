@@ -13,56 +13,60 @@ import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
-_compiled = njit(nogil=True, cache=True)
+_compiled: Any = njit(nogil=True, cache=True)
 
 LANES = 16  # pairs compared at once; LLVM splits them into what the CPU has
 
 
-@intrinsic
-def _above(typing: Any, tile: Any, at: Any, first: Any, shift1: Any, second: Any, shift2: Any, j: Any) -> Any:
-    """LANES tests at once: bit l is tile[at + l] - shift1 > first[j + l], bit 16 + l the same with the seconds."""
+def _above_lanes(typing: Any, tile: Any, at: Any, shift: Any, needs: Any, shifts: Any, need: Any, j: Any) -> Any:
+    """LANES tests both ways: bit l is tile[at + l] - shift > needs[j + l], bit 16 + l - shifts[j + l] > need."""
     number = tile.dtype
-    signature = types.uint32(tile, types.intp, first, number, second, number, types.intp)
+    signature = types.uint32(tile, types.intp, number, needs, shifts, number, types.intp)
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        real = context.get_value_type(number)
-        lanes, word = ir.VectorType(real, LANES), ir.IntType(32)
+        lanes, word = ir.VectorType(context.get_value_type(number), LANES), ir.IntType(32)
 
-        def load(position: int, index: Any) -> Any:
-            array = context.make_array(signature.args[position])(context, builder, values[position])
+        def load(argument: int, index: Any) -> Any:
+            array = context.make_array(signature.args[argument])(context, builder, values[argument])
             pointer = builder.bitcast(builder.gep(array.data, [index]), lanes.as_pointer())
             return builder.load(pointer, align=number.bitwidth // 8)
 
-        def everywhere(value: Any) -> Any:
+        def spread(value: Any) -> Any:
             empty = ir.Constant(lanes, ir.Undefined)
             one = builder.insert_element(empty, value, ir.Constant(word, 0))
             return builder.shuffle_vector(one, empty, ir.Constant(ir.VectorType(word, LANES), [0] * LANES))
 
-        def bits(position: int, shift: Any) -> Any:
-            moved = builder.fsub(load(0, values[1]), everywhere(shift))
-            true = builder.fcmp_ordered(">", moved, load(position, values[6]))
+        def bits(shift: Any, need: Any) -> Any:
+            true = builder.fcmp_ordered(">", builder.fsub(products, shift), need)
             return builder.zext(builder.bitcast(true, ir.IntType(LANES)), word)
 
-        return builder.or_(bits(2, values[3]), builder.shl(bits(4, values[5]), ir.Constant(word, LANES)))
+        products = load(0, values[1])
+        one_way = bits(spread(values[2]), load(3, values[6]))
+        other_way = bits(load(4, values[6]), spread(values[5]))
+        return builder.or_(one_way, builder.shl(other_way, ir.Constant(word, LANES)))
 
     return signature, codegen
 
 
-@intrinsic
-def _lowest(typing: Any, bits: Any) -> Any:
+def _lowest_bit(typing: Any, bits: Any) -> Any:
     """Position of the lowest bit set."""
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        zeros = builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))
-        return builder.zext(zeros, ir.IntType(64))
+        return builder.zext(builder.cttz(values[0], ir.Constant(ir.IntType(1), 1)), ir.IntType(64))
 
     return types.int64(types.uint32), codegen
 
 
+_above: Any = intrinsic(_above_lanes)
+_lowest: Any = intrinsic(_lowest_bit)
+
+
 @_compiled
-def _loss(distance: float, both: float, rounding: float, kind: int, sharpness: float) -> float:
+def _loss(half_i, half_j, product, rounding, kind, sharpness):  # type: ignore[no-untyped-def]
+    """Loss of a pair, from halves of the squared norms and the inner product."""
+    both = 2.0 * (np.float64(half_i) + np.float64(half_j))
+    distance = both - 2.0 * np.float64(product)
     if distance <= rounding * both:
         return 0.0
     if kind == 1:
@@ -73,89 +77,76 @@ def _loss(distance: float, both: float, rounding: float, kind: int, sharpness: f
 
 
 @_compiled
-def keep(
-    tile: NDArray[Any],  # <g_i, g_j>, candidates i down, rows j across; LANES more values behind it in memory
-    mirrored: bool,  # the tile's rows are candidates too, and its candidates rows
-    half_i: NDArray[Any],  # |g|^2 / 2 of the candidates
-    half_j: NDArray[Any],  # and of the rows, LANES more behind them
-    need_i: NDArray[Any],  # (|g|^2 - D to the nearest seed) / 2, infinite where nothing can be gained
-    need_j: NDArray[Any],
-    lose_i: NDArray[Any],  # float64, loss to the nearest seed
-    lose_j: NDArray[Any],
-    gain_i: NDArray[Any],  # float64, added to
-    gain_j: NDArray[Any],
-    end_i: NDArray[Any],  # int32, set: where the candidate's part of the tile ends
-    end_j: NDArray[Any],
-    store_row: NDArray[Any],  # uint16, row within its block
-    store_loss: NDArray[Any],
-    at: int,  # first free place of the store
-    later: NDArray[Any],  # uint32[2, tile.size], scratch
-    rounding: float,
-    kind: int,
-    sharpness: float,
-) -> tuple[int, int]:
-    """Append the pairs of a tile in which the row would gain: D_ij < D to its nearest seed.
+def keep(  # type: ignore[no-untyped-def]  # noqa: D417  # arguments that belong together share a line
+    tile, mirrored, half_i, half_j, need_i, need_j, lose_i, lose_j, gain_i, gain_j, end_i, end_j,
+    store_row, store_loss, at, later, rounding, kind, sharpness,
+):  # fmt: skip
+    """Append the pairs of a tile in which the row would gain: D_ij < D of the row to its nearest seed.
+
+    Args:
+        tile: float32[I, J], <g_i, g_j> of candidates i and rows j; LANES more numbers lie behind it in memory.
+        mirrored: Whether rows j are candidates for rows i as well; only then are the arguments marked * used.
+        half_i, half_j: float32[I], float32[J + LANES], half the squared norms.
+        need_i*, need_j: float32[I], float32[J + LANES], (|g|^2 - D to the nearest seed) / 2, inf where that is 0.
+        lose_i*, lose_j: float64[I], float64[J], loss to the nearest seed.
+        gain_i, gain_j*: float64[I], float64[J], gains of the candidates, added to.
+        end_i, end_j*: int32[I], int32[J], set to where each candidate's part ends, from the first of the tile.
+        store_row, store_loss: uint16 and float32 of all pairs kept: row within its block, loss.
+        at: First free place of the store.
+        later: uint32[2, tile.size], scratch.
+        rounding: Share of |g_i|^2 + |g_j|^2 below which a distance is 0.
+        kind, sharpness: 0 squared, 1 Euclidean, 2 rbf exp(-sharpness D).
 
     Returns:
-        Where the mirrored part starts, and the first place that is free now.
+        Where the mirrored part starts, and the first free place.
     """
     height, width = tile.shape
     flat = tile.reshape(-1)
-    counts = np.zeros(width, np.int64)
-    never = half_i.dtype.type(np.inf)
+    never = np.float32(np.inf)
     start, waiting = at, 0
     for i in range(height):
         gained = 0.0
+        need = need_i[i] if mirrored else never
         for left in range(0, width, LANES):
-            bits = _above(
-                flat, i * width + left, need_j, half_i[i], half_j, need_i[i] if mirrored else never, left
-            )
-            if left + LANES > width:
+            bits = _above(flat, i * width + left, half_i[i], need_j, half_j, need, left)
+            if left + LANES > width:  # lanes beyond the row's end
                 tail = (np.uint32(1) << np.uint32(width - left)) - np.uint32(1)
                 bits &= np.uint32(tail | (tail << np.uint32(LANES)))
             low = np.uint32(bits & np.uint32(0xFFFF))
-            high = np.uint32(bits >> np.uint32(LANES))
             while low != 0:
                 j = left + _lowest(low)
                 low &= np.uint32(low - np.uint32(1))
-                both = 2.0 * (np.float64(half_i[i]) + np.float64(half_j[j]))
-                loss = _loss(both - 2.0 * np.float64(flat[i * width + j]), both, rounding, kind, sharpness)
+                loss = _loss(half_i[i], half_j[j], flat[i * width + j], rounding, kind, sharpness)
                 gained += max(0.0, lose_j[j] - loss)
-                store_row[at] = j
-                store_loss[at] = loss
+                store_row[at], store_loss[at] = j, loss
                 at += 1
+            high = np.uint32(bits >> np.uint32(LANES))
             while high != 0:
-                j = left + _lowest(high)
+                later[0, waiting], later[1, waiting] = i, left + _lowest(high)
                 high &= np.uint32(high - np.uint32(1))
-                later[0, waiting] = i
-                later[1, waiting] = j
-                counts[j] += 1
                 waiting += 1
         gain_i[i] += gained
         end_i[i] = at - start
     middle = at
     if mirrored:
-        place = 0
-        for j in range(width):
-            count = counts[j]
-            counts[j] = place
-            place += count
+        place = np.zeros(width, np.int64)  # a counting sort puts the other way's pairs in order of candidates
         for entry in range(waiting):
-            i, j = np.int64(later[0, entry]), np.int64(later[1, entry])
-            both = 2.0 * (np.float64(half_i[i]) + np.float64(half_j[j]))
-            loss = _loss(both - 2.0 * np.float64(flat[i * width + j]), both, rounding, kind, sharpness)
-            gain_j[j] += max(0.0, lose_i[i] - loss)
-            store_row[middle + counts[j]] = i
-            store_loss[middle + counts[j]] = loss
-            counts[j] += 1
+            place[later[1, entry]] += 1
         for j in range(width):
-            end_j[j] = counts[j]
-        at = middle + waiting
+            at += place[j]
+            place[j] = at - place[j]
+            end_j[j] = at - middle
+        for entry in range(waiting):
+            mirror, to = np.int64(later[0, entry]), np.int64(later[1, entry])
+            loss = _loss(half_i[mirror], half_j[to], flat[mirror * width + to], rounding, kind, sharpness)
+            gain_j[to] += max(0.0, lose_i[mirror] - loss)
+            store_row[place[to]], store_loss[place[to]] = mirror, loss
+            place[to] += 1
     return middle, at
 
 
 @_compiled
-def _sift(heap: NDArray[Any], position: int, gains: NDArray[Any]) -> None:
+def _sift(heap, position, gains):  # type: ignore[no-untyped-def]
     """Move one candidate down to its place: largest gain first, then lowest candidate."""
     mover = heap[position]
     while 2 * position + 1 < len(heap):
@@ -173,47 +164,53 @@ def _sift(heap: NDArray[Any], position: int, gains: NDArray[Any]) -> None:
 
 
 @_compiled
-def lazy_greedy(
-    picks: NDArray[Any],  # int64[k] candidates, the first `seeds` given, the rest set
-    costs: NDArray[Any],  # float64[k], likewise
-    seeds: int,
-    losses: NDArray[Any],  # float64[n] to the nearest pick, updated
-    nearest: NDArray[Any],  # int64[n] the nearest pick, updated
-    gains: NDArray[Any],  # float64[candidates] after the seeds, overwritten
-    starts: NDArray[Any],  # int64[blocks of rows, blocks of candidates]
-    ends: NDArray[Any],  # int32[blocks of rows, candidates]
-    block: int,
-    store_row: NDArray[Any],
-    store_loss: NDArray[Any],
-    row: NDArray[Any],  # int32[stored], scratch: columns put together, dead entries left out
-    loss: NDArray[Any],
-) -> None:
-    """Pick greedily by upper bounds: a gain can only fall, so the top of the heap wins once it is up to date."""
-    begin = np.full(len(gains), -1)
-    length = np.zeros(len(gains), np.int64)
-    fresh = np.full(len(gains), -1)  # the sweep's sums are bounds only: another order of adding, another rounding
-    top, picked = 0, seeds
-    for pick in range(seeds):
-        gains[picks[pick]] = -1.0
-    gains *= 1 + 1e-9
+def _gather(j, starts, ends, block, store_row, store_loss, losses, row, loss, top):  # type: ignore[no-untyped-def]
+    """Put the live pairs of a candidate together behind ``top``, rows ascending; return the new top."""
+    for b in range(len(starts)):
+        start = starts[b, j // block]
+        first = start + ends[b, j - 1] if j % block else start
+        for entry in range(first, start + ends[b, j]):
+            i = b * block + np.int64(store_row[entry])
+            if store_loss[entry] < losses[i]:
+                row[top], loss[top] = i, store_loss[entry]
+                top += 1
+    return top
+
+
+@_compiled
+def lazy_greedy(  # type: ignore[no-untyped-def]  # noqa: D417  # likewise
+    picks, costs, seeds, losses, nearest, grain, gains, starts, ends, block, store_row, store_loss, row, loss
+):
+    """Pick by upper bounds: a gain can only fall, so the top of the heap wins once it is up to date.
+
+    Args:
+        picks: int64[k] candidates; the first ``seeds`` are given, the rest set.
+        costs: float64[k], likewise.
+        seeds: Picks made already, at least one.
+        losses: float64[n] to the nearest pick, updated.
+        nearest: int64[n] number of the nearest pick, updated.
+        grain: Gains that round to the same multiple of it are equal.
+        gains: float64[candidates] after the seeds, overwritten.
+        starts, ends, block: Where the pairs of a candidate lie; see `coverage_tiles.Kept`.
+        store_row, store_loss: The pairs.
+        row, loss: int32 and float32 of as many, scratch: columns put together at first use, shrinking when read.
+    """
+    gains /= grain
+    gains += 1 + 1e-9 * gains  # another order of adding rounds otherwise, and these must be upper bounds
+    gains[picks[:seeds]] = -1.0
+    begin, length = np.full(len(gains), -1), np.zeros(len(gains), np.int64)
+    fresh = np.full(len(gains), -1)
     heap = np.arange(len(gains))
     for position in range(len(heap) // 2 - 1, -1, -1):
         _sift(heap, position, gains)
+    top, picked = 0, seeds
     while picked < len(picks):
         j = heap[0]
-        if begin[j] < 0:
-            begin[j] = top
-            for b in range(len(starts)):
-                start = starts[b, j // block]
-                first = start + ends[b, j - 1] if j % block else start
-                for entry in range(first, start + ends[b, j]):
-                    i = b * block + np.int64(store_row[entry])
-                    if store_loss[entry] < losses[i]:
-                        row[top] = i
-                        loss[top] = store_loss[entry]
-                        top += 1
-            length[j] = top - begin[j]
         if fresh[j] != picked:
+            if begin[j] < 0:
+                begin[j] = top
+                top = _gather(j, starts, ends, block, store_row, store_loss, losses, row, loss, top)
+                length[j] = top - begin[j]
             gain, end = 0.0, begin[j]
             for entry in range(begin[j], begin[j] + length[j]):
                 i, value = row[entry], loss[entry]
@@ -222,15 +219,13 @@ def lazy_greedy(
                     end += 1
                     gain += losses[i] - value
             length[j] = end - begin[j]
-            gains[j], fresh[j] = gain, picked
-            _sift(heap, 0, gains)
-            continue
-        for entry in range(begin[j], begin[j] + length[j]):
-            if loss[entry] < losses[row[entry]]:
+            gains[j], fresh[j] = np.floor(gain / grain + 0.5), picked
+        else:
+            picks[picked], costs[picked] = j, costs[picked - 1]
+            for entry in range(begin[j], begin[j] + length[j]):  # all alive: the column was read at this pick
+                costs[picked] -= losses[row[entry]] - loss[entry]
                 losses[row[entry]] = loss[entry]
                 nearest[row[entry]] = picked
-        picks[picked] = j
-        costs[picked] = costs[picked - 1] - gains[j]
-        picked += 1
-        gains[j] = -1.0
+            picked += 1
+            gains[j] = -1.0
         _sift(heap, 0, gains)

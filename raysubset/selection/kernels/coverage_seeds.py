@@ -1,8 +1,8 @@
 """The first picks of a cover, by greedy on a sample.
 
-Before anything is picked every pair of rows can still gain, and a list of all pairs is what must never exist. A few
-picks made on a sample of rows cut the pairs that can gain to a few per cent of all; from there on greedy is exact.
-In a pool no larger than the sample the sample is the pool, and the first picks are exact as well.
+Before anything is picked every pair of rows can still gain, and a list of all pairs is what must never exist. A
+few picks made on a sample of rows cut the pairs that can gain to a few per cent of all; from there on greedy is
+exact. In a pool no larger than the sample the sample is the pool, and the first picks are exact as well.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from raysubset.selection.kernels.coverage_torch import CHUNK
 from raysubset.selection.kernels.pairs import Loss, Pairs
 
 AT_ONCE = 16  # gains computed together
+GRAIN = 2.0**-34  # of the first cost: two rows that help each other alone have equal gains, but for rounding
 PROBE = 256  # rows and candidates by which the pairs that can gain are counted beforehand
 SAMPLE = 1024  # rows and candidates; 25 picks are made from 1024 rows as well as from all (error ratio 1.001)
 
@@ -59,10 +60,12 @@ class Seeds:
     def grow(self, picks: int) -> NDArray[np.int64]:
         """Return int64[picks] positions in ``candidates``, in the order picked."""
         if not self.positions:
-            self._take(int(self._losses.sum(axis=1).argmin()))
+            totals = self._losses.sum(axis=1, dtype=np.float64)
+            self._grain = grain_of(totals.min())
+            self._take(int(np.rint(totals / self._grain).argmin()))
         while len(self.positions) < picks:
             self._take(self._best())
-        return self._of[np.array(self.positions[:picks])]
+        return np.asarray(self._of[self.positions[:picks]])
 
     def share_that_gains(self, picks: int) -> float:
         """Estimate the share of all pairs in which the row would gain after these picks, on other rows.
@@ -83,26 +86,33 @@ class Seeds:
                 np.argpartition(-waiting, AT_ONCE)[:AT_ONCE] if len(waiting) > AT_ONCE else np.flatnonzero(~fresh)
             )
             top = top[self._bounds[top] >= 0]
-            self._bounds[top] = np.maximum(self._now - self._losses[top], 0).sum(axis=1, dtype=np.float64)
+            gains = np.maximum(self._now - self._losses[top], 0).sum(axis=1, dtype=np.float64)
+            self._bounds[top] = np.rint(gains / self._grain)
             fresh[top] = True
         return best
 
     def _take(self, position: int) -> None:
         if not self.positions:
-            self._bounds = np.maximum(self._losses[position] - self._losses, 0).sum(axis=1)
+            gains = np.maximum(self._losses[position] - self._losses, 0).sum(axis=1, dtype=np.float64)
+            self._bounds = np.rint(gains / self._grain)
         self._now = np.minimum(self._now, self._losses[position])
         self._bounds[position] = -1.0
         self.positions.append(position)
 
 
 def first_pick(pairs: Pairs, loss: Loss, candidates: NDArray[np.int64]) -> int:
-    """Return the position of the candidate of least total loss, ties to the lowest. Cost: one pass over all pairs."""
+    """Return the position of the candidate of least total loss, the lowest of equals. Cost: all pairs once."""
     totals = torch.zeros(len(candidates), dtype=torch.float64, device=pairs.norms.device)
     step = max(1, CHUNK // len(pairs))
     for start in range(0, len(candidates), step):
         columns = torch.from_numpy(candidates[start : start + step])
         totals[start : start + step] = loss.of(pairs.distances(columns, slice(None))).sum(1, dtype=torch.float64)
-    return int(totals.cpu().numpy().argmin())
+    return int(np.rint(totals.cpu().numpy() / grain_of(float(totals.min()))).argmin())
+
+
+def grain_of(cost: float) -> float:
+    """Return what sums of losses are rounded to before they are compared, from the cost of one pick."""
+    return cost * GRAIN if cost > 0 else 1.0
 
 
 def _sample(n: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -1,13 +1,12 @@
 """The sweep of `raysubset.selection.kernels.coverage` on the CPU: tiles by torch, pairs picked out by numba.
 
-Import it only where numba is to run. Nothing is shared between calls, and neither torch's products nor the compiled
-loops hold the interpreter's lock: one class a thread is safe.
+Import it only where numba is to run. Nothing is shared between calls, and neither torch's products nor the
+compiled loops hold the interpreter's lock: one class a thread is safe.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from raysubset.selection.kernels import coverage_numba as compiled
 from raysubset.selection.kernels.pairs import Loss, Pairs, block_size
 
 LOSS_CODES = {"squared": 0, "euclidean": 1, "rbf": 2}
-Array = NDArray[np.floating[Any]]
+Array = NDArray[np.float32]
 
 
 @dataclass(eq=False)
@@ -30,13 +29,11 @@ class Kept:
     Attributes:
         n, many: Rows and candidates.
         capacity: Most pairs that may be kept.
-        number: float32 or float64, of the losses.
     """
 
     n: int
     many: int
     capacity: int
-    number: type
     used: int = 0
     block: int = field(init=False)
 
@@ -47,7 +44,7 @@ class Kept:
         self.ends = np.zeros((across, self.many), dtype=np.int32)
         room = min(self.capacity, self.n * self.many) + 2 * self.block**2  # untouched pages cost nothing
         self.rows = np.empty(room, dtype=np.uint16)
-        self.losses = np.empty(room, dtype=self.number)
+        self.losses = np.empty(room, dtype=np.float32)
         self.gains = np.zeros(self.many)
 
 
@@ -56,7 +53,7 @@ class Sweep:
     """One pass over the tiles.
 
     Attributes:
-        pairs: n rows.
+        pairs: n rows in float32.
         loss: Of a pair.
         candidates: int64 rows that may be picked; tiles serve both their sides where they are all rows.
         squared: float64[n] squared distance to the nearest seed.
@@ -72,12 +69,11 @@ class Sweep:
     def run(self, capacity: int) -> Kept | None:
         """Return what is kept, or None if it is more than ``capacity`` pairs."""
         n, many = len(self.pairs), len(self.candidates)
-        number = np.float32 if self.pairs.single else np.float64
-        kept = Kept(n, many, capacity, number)
+        kept = Kept(n, many, capacity)
         half = self.pairs.norms.numpy() / 2
         # D_ij < squared_i as a bound on the inner product alone; a row that loses nothing can gain nothing
         need = np.where(self.squared > 0, half - self.squared / 2, np.inf)
-        tiles = _Tiles(self, kept, _padded(half, number), _padded(need, number))
+        tiles = _Tiles(self, kept, _padded(half), _padded(need))
         for i in range(kept.starts.shape[1]):
             for j in range(i if self.symmetric else 0, kept.starts.shape[0]):
                 if kept.used > capacity:
@@ -96,10 +92,10 @@ class _Tiles:
 
     def __init__(self, sweep: Sweep, kept: Kept, half: Array, need: Array) -> None:
         self.sweep, self.kept, self.half, self.need = sweep, kept, half, need
-        self.codes = (sweep.pairs.rounding, LOSS_CODES[sweep.loss.kind], 1 / sweep.loss.bandwidth**2)
+        self.codes = (sweep.pairs.rounding, LOSS_CODES[sweep.loss.kind], sweep.loss.sharpness)
         size = kept.block**2
-        self.products = torch.zeros(size + compiled.LANES, dtype=sweep.pairs.left.dtype)
-        self.factors = torch.empty(size if sweep.pairs.right is not None else 0, dtype=sweep.pairs.left.dtype)
+        self.products = torch.zeros(size + compiled.LANES, dtype=torch.float32)
+        self.factors = torch.empty(size if sweep.pairs.right is not None else 0, dtype=torch.float32)
         self.later = np.empty((2, size), dtype=np.uint32)
 
     def keep(self, block_i: int, block_j: int) -> None:
@@ -115,13 +111,22 @@ class _Tiles:
         rows = i if both_ways else slice(0, 0)
         columns = j if both_ways else slice(0, 0)
         middle, end = compiled.keep(
-            *(tile.numpy(), both_ways),
-            *(self.half[i if sweep.symmetric else sweep.candidates[i]], self.half[ahead]),
-            *(self.need[rows], self.need[ahead]),
-            *(sweep.losses[rows], sweep.losses[j]),
-            *(kept.gains[i], kept.gains[columns]),
-            *(kept.ends[block_j, i], kept.ends[block_i, columns] if both_ways else kept.ends[0, columns]),
-            *(kept.rows, kept.losses, kept.used, self.later),
+            tile.numpy(),
+            both_ways,
+            self.half[i if sweep.symmetric else sweep.candidates[i]],
+            self.half[ahead],
+            self.need[rows],
+            self.need[ahead],
+            sweep.losses[rows],
+            sweep.losses[j],
+            kept.gains[i],
+            kept.gains[columns],
+            kept.ends[block_j, i],
+            kept.ends[block_i if both_ways else 0, columns],
+            kept.rows,
+            kept.losses,
+            kept.used,
+            self.later,
             *self.codes,
         )
         kept.starts[block_j, block_i] = kept.used
@@ -136,13 +141,25 @@ def lazy_greedy(
     seeds: int,
     losses: NDArray[np.float64],
     nearest: NDArray[np.int64],
+    grain: float,
     kept: Kept,
 ) -> None:
     """Go on greedily; the arrays are those of `raysubset.selection.kernels.coverage_torch.lazy_greedy`."""
-    row, loss = np.empty(kept.used, dtype=np.int32), np.empty(kept.used, dtype=kept.number)
     compiled.lazy_greedy(
-        *(picks, costs, seeds, losses, nearest, kept.gains),
-        *(kept.starts, kept.ends, kept.block, kept.rows, kept.losses, row, loss),
+        picks,
+        costs,
+        seeds,
+        losses,
+        nearest,
+        grain,
+        kept.gains,
+        kept.starts,
+        kept.ends,
+        kept.block,
+        kept.rows,
+        kept.losses,
+        np.empty(kept.used, dtype=np.int32),
+        np.empty(kept.used, dtype=np.float32),
     )
 
 
@@ -150,6 +167,6 @@ def _part(block: int, size: int, end: int) -> slice:
     return slice(block * size, min(end, (block + 1) * size))
 
 
-def _padded(values: NDArray[np.float64], number: type) -> Array:
+def _padded(values: NDArray[np.float64]) -> Array:
     """Lanes read beyond the last row: give them numbers that no test passes."""
-    return np.concatenate([values, np.full(compiled.LANES, np.inf)]).astype(number)
+    return np.concatenate([values, np.full(compiled.LANES, np.inf)]).astype(np.float32)

@@ -67,6 +67,7 @@ def lazy_greedy(
     seeds: int,
     losses: NDArray[np.float64],
     nearest: NDArray[np.int64],
+    grain: float,
     columns: Columns,
 ) -> None:
     """Pick by upper bounds: a gain can only fall, so the top of the heap wins once it is up to date.
@@ -77,10 +78,11 @@ def lazy_greedy(
         seeds: Picks made already, at least one.
         losses: float64[n] to the nearest pick, updated.
         nearest: int64[n] number of the nearest pick, updated.
-        columns: Of `sweep`; entries that died are overwritten.
+        grain: Gains that round to the same multiple of it are equal.
+        columns: Of `sweep`.
     """
     live = _Live(*columns)
-    bounds = live.gains(losses, np.arange(len(live)))
+    bounds = np.rint(live.gains(losses, np.arange(len(live))) / grain)
     taken = set(picks[:seeds].tolist())
     heap = [(-gain, j) for j, gain in enumerate(bounds.tolist()) if j not in taken]
     heapq.heapify(heap)
@@ -91,17 +93,18 @@ def lazy_greedy(
             live, tidy = live.without_dead(losses), 2 * tidy
         while fresh[heap[0][1]] != picked:
             stale = [heapq.heappop(heap)[1] for _ in range(min(AT_ONCE, len(heap)))]
-            for j, gain in zip(stale, live.gains(losses, np.array(stale)).tolist(), strict=True):
+            gains = np.rint(live.gains(losses, np.array(stale)) / grain)
+            for j, gain in zip(stale, gains.tolist(), strict=True):
                 heapq.heappush(heap, (-gain, j))
             fresh[stale] = picked
-        negative, j = heapq.heappop(heap)
+        _, j = heapq.heappop(heap)
         column = slice(live.begin[j], live.begin[j + 1])
         row, loss = live.row[column], live.loss[column]
         closer = loss < losses[row]
+        picks[picked] = j
+        costs[picked] = costs[picked - 1] - (losses[row[closer]] - loss[closer]).sum()
         losses[row[closer]] = loss[closer]
         nearest[row[closer]] = picked
-        picks[picked] = j
-        costs[picked] = costs[picked - 1] + negative
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,13 +119,13 @@ class _Live:
         return len(self.begin) - 1
 
     def gains(self, losses: NDArray[np.float64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return float64[columns]. Each is added up in the order of rows, so that equal columns have equal gains."""
+        """Return float64[columns], each added up in the order of rows: equal columns have equal gains."""
         lengths = self.begin[columns + 1] - self.begin[columns]
         owner = np.repeat(np.arange(len(columns)), lengths)
         first = self.begin[columns] - (np.cumsum(lengths) - lengths)
         entries = np.arange(len(owner)) + first[owner]
         gains = np.maximum(losses[self.row[entries]] - self.loss[entries], 0)
-        return np.bincount(owner, weights=gains, minlength=len(columns))
+        return np.bincount(owner, weights=gains, minlength=len(columns)).astype(np.float64, copy=False)
 
     def without_dead(self, losses: NDArray[np.float64]) -> _Live:
         """Drop pairs that cannot gain any more."""

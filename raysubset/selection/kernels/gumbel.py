@@ -32,8 +32,8 @@ def uniforms(rows: Any, leading: Any, k0: int, k1: int, float_of: Any) -> Any:
 def log(x: Any, bits_of: Any, float_of: Any) -> Any:
     """Return log x of normal float64 x > 0, within four units of the last place.
 
-    x = 2^e m with m in [sqrt(1/2), sqrt(2)), and log m = 2 atanh(s), s = (m - 1) / (m + 1), by its series, of which
-    the first term left out is below 2.4e-17 of the sum.
+    x = 2^e m with m in [sqrt(1/2), sqrt(2)), and log m = 2 atanh(s), s = (m - 1) / (m + 1), by its series; the
+    first term left out is below 2.4e-17 of the sum.
     """
     shifted = bits_of(x) + 0x00095F619980C433  # carries into the exponent where the fraction is sqrt(2) or more
     exponent = float_of((shifted >> 52) & 0x7FF | 0x4330000000000000) - 4503599627371519.0  # 2^52 + 1023

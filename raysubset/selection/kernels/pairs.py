@@ -7,7 +7,7 @@ Rows are points g_i = r_i [h_i, 1]^T (see `raysubset.selection.gradients`), or p
 so a tile of distances costs two thin matrix products, c + h + 1 multiplications a pair in place of c (h + 1).
 A loss is an increasing function of D:
 
-    squared    D                      euclidean    sqrt(D)                  rbf    1 - exp(-D / bandwidth^2)
+    squared    D                      euclidean    sqrt(D)                  rbf    1 - exp(-D / (2 bandwidth^2))
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from raysubset.errors import SelectionError
 from raysubset.selection.gradients import Gradients
 
 LossKind = Literal["squared", "euclidean", "rbf"]
@@ -40,12 +41,17 @@ class Loss:
     kind: LossKind = "squared"
     bandwidth: float = 1.0
 
+    @property
+    def sharpness(self) -> float:
+        """1 / (2 bandwidth^2)."""
+        return 0.5 / self.bandwidth**2
+
     def of(self, distances: torch.Tensor) -> torch.Tensor:
         """Return the losses of squared distances, elementwise."""
         if self.kind == "euclidean":
             return distances.sqrt()
         if self.kind == "rbf":
-            return -torch.expm1(-distances / self.bandwidth**2)
+            return -torch.expm1(-distances * self.sharpness)
         return distances
 
 
@@ -68,16 +74,27 @@ class Pairs:
 
     @classmethod
     def of(cls, points: Gradients, device: str) -> Pairs:
-        """Put points on a device, in float64 if they are few or were float64. Cost: one copy of them."""
+        """Put points on a device, in float64 if they are few or were float64.
+
+        Plain float32 vectors are centred: distances stay, and their rounding becomes one of their spread.
+
+        Raises:
+            SelectionError: A row is so large that its squared norm overflows.
+
+        Cost: one copy of the points.
+        """
         double = len(points) <= DOUBLE_ROWS or points.residuals.dtype == np.float64
         dtype = np.float64 if double else np.float32
         left = _tensor(points.residuals, dtype, device)
         right = None
-        norms = left.double().square_().sum(1)
+        if points.features is None and not double:
+            left = left - left.mean(0, dtype=torch.float64).to(left.dtype)
+        norms = left.double().square().sum(1)
         if points.features is not None:
             ones = np.ones((len(points), 1), dtype=dtype)
             right = torch.from_numpy(np.concatenate([points.features, ones], axis=1, dtype=dtype)).to(device)
-            norms *= right.double().square_().sum(1)
+            norms *= right.double().square().sum(1)
+        _check_norms(norms, float(np.finfo(dtype).max))
         return cls(left, right, norms)
 
     def __len__(self) -> int:
@@ -115,6 +132,14 @@ class Pairs:
     def rounding(self) -> float:
         """D below this share of <g_i, g_i> + <g_j, g_j> cannot be told from 0."""
         return 5e-7 if self.single else 2e-15
+
+
+def _check_norms(norms: torch.Tensor, largest: float) -> None:
+    """Distances add two squared norms; the sum, and twice a product, must be a number."""
+    large = norms * 4 > largest
+    if not bool(torch.isfinite(norms).all()) or bool(large.any()):
+        row = int((large | ~torch.isfinite(norms)).nonzero()[0])
+        raise SelectionError(f"Row {row} has the squared norm {float(norms[row]):.3g}: distances to it overflow.")
 
 
 def block_size(n: int) -> int:

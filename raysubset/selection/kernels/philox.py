@@ -20,8 +20,12 @@ def philox4x32(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> tuple[An
     """Return the four words of a counter (c0 lowest) under a key (k0, k1).
 
     Args:
-        c0, c1, c2, c3: Words of the counter, in [0, 2^32): ints, or int64 arrays or tensors of one shape.
-        k0, k1: Words of the key, in [0, 2^32): ints.
+        c0: Lowest word of the counter, in [0, 2^32): an int, or an int64 array or tensor.
+        c1: Its second word, of the same shape.
+        c2: Its third word.
+        c3: Its highest word.
+        k0: Low word of the key, an int in [0, 2^32).
+        k1: High word of the key.
 
     Returns:
         Four words in [0, 2^32), of the kind that went in. Cost: 150 operations a counter.

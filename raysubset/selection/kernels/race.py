@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ def race_top_m(
         device: Torch device of the sweep; "cpu" uses numba where it is installed. Rows are the same on all.
 
     Returns:
-        int64[m]; the draw for m is a prefix of the draw for m + 1. Ties have probability 0 and go to the lowest row.
+        int64[m]; in drawing order the draw for m is a prefix of the draw for m + 1. Ties go to the lowest row.
 
     Raises:
         BudgetError: m outside [1, n].
@@ -96,7 +97,7 @@ def race(
 
     Arguments, errors and cost are those of `race_top_m`. `merged` puts shards together.
     """
-    values = np.ascontiguousarray(values)
+    values = cast("Floats", np.ascontiguousarray(values))
     largest = _checked(values, m, temperature)
     sweep = _sweep(key, temperature, largest, device)
     share = m / len(values)
@@ -183,7 +184,7 @@ def _best(values: Floats, m: int, first_row: int, sweep: Sweep, threshold: float
 def _largest(keys: NDArray[np.float64], m: int) -> NDArray[np.bool_]:
     """Return a mask of the m largest keys; ties go to the lowest position."""
     threshold = np.partition(keys, len(keys) - m)[len(keys) - m]
-    stay = keys > threshold
+    stay: NDArray[np.bool_] = keys > threshold
     level = np.flatnonzero(keys == threshold)
     stay[level[: m - int(stay.sum())]] = True
     return stay
@@ -205,7 +206,7 @@ def _in_drawing_order(winners: Finishers) -> NDArray[np.int64]:
     bits &= ~low
     bits |= np.arange(len(keys))
     bits.sort()
-    order = bits & low
+    order: NDArray[np.int64] = bits & low
     bits &= ~low
     tied = bits[1:] == bits[:-1]
     if tied.any():
@@ -213,7 +214,8 @@ def _in_drawing_order(winners: Finishers) -> NDArray[np.int64]:
         member = np.flatnonzero(np.concatenate([[False], tied]) | np.concatenate([tied, [False]]))
         of_runs = order[member]
         order[member] = of_runs[np.lexsort((of_runs, -keys[of_runs], run[member]))]
-    return rows[order]
+    drawn: NDArray[np.int64] = rows[order]
+    return drawn
 
 
 def _sharpness(temperature: float) -> float:
@@ -246,8 +248,8 @@ def _sweep(key: int, temperature: float, largest: float, device: str) -> Sweep:
 def _line(sharpness: float, threshold: float, largest: float) -> tuple[np.float32, np.float32]:
     """Return a, b such that a row may win only if the bits of its leading integer are below a v + b.
 
-    With leading integer l, 1 - u >= l / 2^16, and a key above the threshold t needs 1 - u < exp(v / T - t). The bits
-    of float32 l are at most 2^23 (127 + log2 l). Rounding in float32 is paid for in b.
+    With leading integer l, 1 - u >= l / 2^16, and a key above the threshold t needs 1 - u < exp(v / T - t). The
+    bits of float32 l are at most 2^23 (127 + log2 l). Rounding in float32 is paid for in b.
     """
     slope = sharpness / math.log(2) * 2**23
     rounding = (abs(threshold) + sharpness * largest) / math.log(2) * 2**23 * 2.0**-21 + 256

@@ -1,4 +1,4 @@
-"""The sweep of the race for one CPU core; `raysubset.selection.kernels.race.sweep` says what it computes.
+"""The sweep of the race for one CPU core; `raysubset.selection.kernels.race` says what it computes.
 
 Each loop is a function of its own, so that it becomes vector code. The first call of a process reads the compiled
 code from numba's cache; where there is none, it compiles for some seconds.
@@ -6,7 +6,8 @@ code from numba's cache; where there is none, it compiles for some seconds.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -15,8 +16,13 @@ from numpy.typing import NDArray
 from raysubset.selection.kernels import gumbel, philox
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-_compiled: Any = njit(error_model="numpy", cache=True)
+
+def _compiled(function: Function) -> Function:
+    return cast("Function", njit(error_model="numpy", nogil=True, cache=True)(function))
+
+
 _philox4x32: Any = njit(error_model="numpy", inline="always")(philox.philox4x32)
 _log: Any = njit(error_model="numpy")(gumbel.log)
 
@@ -33,9 +39,16 @@ def philox_block(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[
 
 
 @_compiled
-def sweep(  # type: ignore[no-untyped-def]  # compiled
-    values, first, k0, k1, sharpness, threshold, slope, intercept
-):
+def sweep(
+    values: Floats,
+    first: int,
+    k0: int,
+    k1: int,
+    sharpness: float,
+    threshold: float,
+    slope: np.float32,
+    intercept: np.float32,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return (positions int64[s], keys float64[s]) of the keys above the threshold, in row order."""
     halves = _leading_bits(first, len(values), k0, k1)
     positions = _set(_may_stay(values, halves, slope, intercept))
