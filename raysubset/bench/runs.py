@@ -73,7 +73,11 @@ def run_all(
     """
     for case in cases:
         for repeat, contender in product(range(repeats), case.contenders):
-            run = _in_fresh_process(Run(case.name, contender.name, repeat), contender, outputs, most_rows)
+            run = Run(case.name, contender.name, repeat)
+            if contender.package is not None and find_spec(contender.package) is None:
+                run = replace(run, note=f"{contender.package} is not installed: pip install 'raysubset[peers]'")
+            else:
+                run = _fresh(run, outputs, most_rows)
             tell(run)
             yield run
 
@@ -128,9 +132,8 @@ def _attempt(contender: Contender, task: Task, seed: int) -> tuple[Picked, Readi
     return Picked(np.concatenate([part.rows for part in parts])), total
 
 
-def _in_fresh_process(run: Run, contender: Contender, outputs: Path, most_rows: int | None) -> Run:
-    if contender.package is not None and find_spec(contender.package) is None:
-        return replace(run, note=f"{contender.package} is not installed: pip install 'raysubset[peers]'")
+def _fresh(run: Run, outputs: Path, most_rows: int | None) -> Run:
+    """Do a run in a process of its own."""
     job = json.dumps([run.case, run.contender, run.repeat, str(outputs), most_rows])
     command = [sys.executable, "-m", "raysubset.bench.runs", job]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)

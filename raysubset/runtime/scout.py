@@ -137,7 +137,4 @@ class _Trace:
             own = logits.gather(1, targets[:, None]).squeeze(1)
             others = logits.scatter(1, targets[:, None], -torch.inf).max(dim=1).values
             correct = logits.argmax(dim=1) == targets
-            residual = torch.softmax(logits, dim=1)
-            residual[torch.arange(len(logits)), targets] -= 1
-        host = [values.float().cpu().numpy() for values in (own - others, residual.norm(dim=1))]
-        self.kept.record(index, correct.cpu().numpy(), *host)
+        self.kept.record(index, correct.cpu().numpy(), (own - others).float().cpu().numpy())

@@ -40,8 +40,9 @@ class Glister:
         greedy: "exact" looks at every row for each pick; "stochastic" at (n / k) ln(1 / epsilon) rows drawn anew
             for each pick [2]; "rounds" takes the k / rounds best at once, ``rounds`` times (rounds=1: by one
             first-order ranking, without any update).
-        eta: Virtual step for each chosen row, > 0. None: learning_rate / k, so that all k together make one SGD
-            step on their mean loss. The learning rate itself would step k times too far: the loss then rises.
+        eta: Virtual step for each chosen row, > 0. None: the learning rate, as the paper has it. That overshoots
+            (k summed steps raise the target's loss, where learning_rate / k lowers it), yet it is what spreads the
+            picks: they are trained on for many epochs, and with the short step all of them may be of one class.
         target: "validation", the context's target rows; or "train", the pool itself.
         gradients: Of the "last-layer" weights and bias, or of its "bias" alone (no features needed).
         epsilon: Of "stochastic", in (0, 1).
@@ -88,7 +89,7 @@ class Glister:
             SelectionError: Gradients, target rows or the learning rate are missing, or do not fit each other.
         """
         check_budget(k, context.pool_size)
-        state = self._state(context, self._step_size(context, k))
+        state = self._state(context, self._step_size(context))
         n = context.pool_size
         if self.greedy == "stochastic":
             looked_at = math.ceil(n / k * math.log(1 / self.epsilon))
@@ -105,7 +106,7 @@ class Glister:
         rows = n if self.target == "train" else STEERING_SHARE * n
         return moves * 2.0 * (2 * rows * width + looked_at * width)
 
-    def _step_size(self, context: Context, k: int) -> float:
+    def _step_size(self, context: Context) -> float:
         if self.eta is not None:
             return self.eta
         if context.learning_rate is None:
@@ -114,7 +115,7 @@ class Glister:
             raise SelectionError(
                 f"Glister cannot look one step ahead at learning rate {context.learning_rate}: give it an eta > 0."
             )
-        return context.learning_rate / k
+        return context.learning_rate
 
     def _state(self, context: Context, eta: float) -> OneStep:
         gradients = context.need_gradients("Glister")

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from raysubset.errors import OptionsError, SelectionError
+from raysubset.errors import NothingToMatchError, OptionsError, SelectionError
 from raysubset.selection.gradients import Gradients
 from raysubset.selection.kernels.omp import matching_pursuit
 from raysubset.selection.outputs import Outputs
@@ -83,15 +83,16 @@ class GradMatch:
 
         Raises:
             BudgetError: k outside [1, n].
-            SelectionError: Gradients, labels or validation rows are missing, the target is 0 (a model that fits
-                its rows perfectly has nothing left to match), or no row points towards it.
+            SelectionError: Gradients, labels or validation rows are missing.
+            NothingToMatchError: The target is 0 (a model that fits its rows perfectly has nothing left to match),
+                or no row points towards it.
         """
         check_budget(k, context.pool_size)
         atoms = self._part(context.need_gradients("GradMatch"), context, context.labels)
         goal = atoms.total() if self.target == "train" else self._validation_goal(context, atoms)
         length = float(np.linalg.norm(goal))
         if length == 0 or (self.target == "train" and length <= NOTHING * float(atoms.norms().sum())):
-            raise SelectionError(
+            raise NothingToMatchError(
                 f"GradMatch has nothing to match: the {self.target} gradients sum to {length:.3g}. "
                 f"The model fits these {context.pool_size} rows perfectly, or their gradients cancel out."
             )
@@ -99,7 +100,7 @@ class GradMatch:
             atoms.residuals, atoms.features, goal, k, self.lam, self.eps, device=context.device
         )
         if len(match.rows) == 0:
-            raise SelectionError(
+            raise NothingToMatchError(
                 f"GradMatch chose no row: not one of {context.pool_size} gradients points towards the "
                 f"{self.target} gradient."
             )

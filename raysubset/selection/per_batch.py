@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from raysubset.errors import OptionsError, SelectionError
+from raysubset.errors import NothingToMatchError, OptionsError, SelectionError
 from raysubset.selection.gradients import Gradients
 from raysubset.selection.protocol import Context, Selector, check_budget
 from raysubset.types import Selection
@@ -75,6 +75,8 @@ class PerBatch:
             chosen = self.inner.select(
                 batch_context(context, batches, self.gradients), max(1, k // self.batch_size), rng
             )
+        except NothingToMatchError:
+            raise
         except SelectionError as error:
             raise SelectionError(
                 f"PerBatch, over {len(batches)} batches of {self.batch_size} rows (a batch has a mean gradient, "

@@ -12,6 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from raysubset.cli import main
+from raysubset.cli.select import _scalar as parse_option
+from raysubset.errors import OptionsError
 from raysubset.seeds import generator
 from raysubset.selection.catalog import ENTRIES, known_selectors
 from raysubset.selection.kernels import backend
@@ -97,7 +99,7 @@ def test_seeds_differ_and_repeat(capsys: pytest.CaptureFixture[str], folder: Pat
     assert draws[0] == draws[2] != draws[1]
 
 
-@pytest.mark.parametrize(("ratio", "k"), [("0.1", 4), ("1", 40), ("0.29", 12), ("0.001", 1)])
+@pytest.mark.parametrize(("ratio", "k"), [("0.1", 4), ("1", 40), ("0.29", 12), ("0.06", 2), ("0.001", 1)])
 def test_a_ratio_is_rounded_to_the_nearest_row_and_at_least_one(
     capsys: pytest.CaptureFixture[str], folder: Path, ratio: str, k: int
 ) -> None:
@@ -144,6 +146,44 @@ def test_logits_and_labels_make_the_residuals(capsys: pytest.CaptureFixture[str]
     assert float(made["scale"]) == pytest.approx(float(given["scale"]), rel=1e-4)
     assert made["weights"].mean(dtype=np.float64) == pytest.approx(1, abs=1e-6)
     assert set(bias["indices"].tolist()) != set(made["indices"].tolist())
+
+
+def test_given_residuals_are_not_made_anew(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    np.save("R.npy", np.load("Z.npy")[::-1])
+    alone = chosen(capsys, "--selector gradmatch --features F.npy --residuals R.npy --k 7")
+    beside = chosen(
+        capsys, "--selector gradmatch --features F.npy --residuals R.npy --logits Z.npy --labels Y.npy --k 7"
+    )
+    assert alone["indices"].tolist() == beside["indices"].tolist()
+    assert alone["weights"].tolist() == beside["weights"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("-1e-5", -1e-5),
+        ("inf", float("inf")),
+        ("true", True),
+        ("false", False),
+        ("hard", "hard"),
+        ("last-layer", "last-layer"),
+        ("'two words'", "two words"),
+        ('"true"', "true"),
+    ],
+)
+def test_option_values_are_scalars_or_words(text: str, value: Any) -> None:
+    parsed = parse_option("name", text)
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text", ["True", "None", "NaN", "two words", "[1]", "{a=1}", "1\nb = 2", "", "1979-05-27"]
+)
+def test_other_option_values_are_refused(text: str) -> None:
+    with pytest.raises(OptionsError, match="--option name="):
+        parse_option("name", text)
 
 
 STEERED = "--val-logits VZ.npy --val-labels VY.npy --val-features VF.npy"

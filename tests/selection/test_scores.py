@@ -124,34 +124,31 @@ def test_forgetting_counts_against_each_rows_own_story(history: list[list[int]])
 @given(histories, st.integers(0, 2**32))
 def test_a_trace_gathers_what_the_whole_history_says(history: list[list[int]], seed: int) -> None:
     rng, n = np.random.default_rng(seed), len(history[0])
-    margins, norms = (np.full((len(history), n), np.nan) for _ in range(2))
+    margins = np.full((len(history), n), np.nan)
     trace = TrainingTrace(n)
     for e, epoch in enumerate(history):
         rows = rng.permutation(np.flatnonzero(np.array(epoch) >= 0))
-        margins[e, rows], norms[e, rows] = rng.normal(size=len(rows)), rng.random(len(rows))
-        trace.record(rows, np.array(epoch)[rows] == 1, margins[e, rows], norms[e, rows])
+        margins[e, rows] = rng.normal(size=len(rows))
+        trace.record(rows, np.array(epoch)[rows] == 1, margins[e, rows])
     signals = trace.signals()
     assert signals["forgetting"].tolist() == scores.forgetting_counts(history).tolist()
     seen = ~np.isnan(margins).all(axis=0)
-    for name, measured, unseen in (("aum", margins, np.min), ("el2n", norms, np.max)):
-        means = np.array([np.nanmean(measured[:, row]) if seen[row] else np.nan for row in range(n)])
-        filler = unseen(means[seen]) if seen.any() else 0.0
-        np.testing.assert_allclose(
-            signals[name], np.where(seen, means, filler), rtol=SIGNAL_RELATIVE, atol=SIGNAL_RELATIVE
-        )
-        assert signals[name].dtype == np.float32
+    means = np.array([np.nanmean(margins[:, row]) if seen[row] else np.nan for row in range(n)])
+    expected = np.where(seen, means, means[seen].min() if seen.any() else 0.0)
+    np.testing.assert_allclose(signals["aum"], expected, rtol=SIGNAL_RELATIVE, atol=SIGNAL_RELATIVE)
+    assert signals["aum"].dtype == signals["forgetting"].dtype == np.float32
 
 
 def test_a_trace_refuses_what_cannot_be() -> None:
     trace, one = TrainingTrace(3), np.ones(1)
     yes = np.array([True])
     with pytest.raises(SelectionError, match=r"n=3.*3\.\.3"):
-        trace.record(np.array([3]), yes, one, one)
+        trace.record(np.array([3]), yes, one)
     with pytest.raises(SelectionError, match="once"):
-        trace.record(np.array([1, 1]), np.array([True, False]), np.ones(2), np.ones(2))
+        trace.record(np.array([1, 1]), np.array([True, False]), np.ones(2))
     with pytest.raises(SelectionError, match="Row 2 has margin nan"):
-        trace.record(np.array([2]), yes, np.array([np.nan]), one)
-    assert not trace.signals()["el2n"].any()
+        trace.record(np.array([2]), yes, np.array([np.nan]))
+    assert not trace.signals()["aum"].any()
 
 
 def test_bad_histories_and_labels_are_named() -> None:

@@ -212,6 +212,17 @@ def test_any_selector_goes_by_class(name: str) -> None:
     assert all(given[c] == quotas[c] or (name in SHORT and given[c] < quotas[c]) for c in quotas)
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if ENTRIES[name].wrapper == "class"] + ["adaptive-random"]
+)
+def test_threads_change_nothing(name: str) -> None:
+    inner = named(name)
+    selector = inner if isinstance(inner, PerClass) else PerClass(inner)
+    one, three = (replace(selector, threads=t).select(pool(), 15, generator(3)) for t in (1, 3))
+    assert one.indices.tolist() == three.indices.tolist()
+    assert one.weights.tolist() == three.weights.tolist()
+
+
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_numba_and_torch_choose_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     selector = find_selector(name, DETERMINISTIC[name]).selector

@@ -84,9 +84,10 @@ def keep(  # type: ignore[no-untyped-def]  # noqa: D417  # arguments that belong
     """Append the pairs of a tile in which the row would gain: D_ij < D of the row to its nearest seed.
 
     Args:
-        tile: float32[I, J], <g_i, g_j> of candidates i and rows j; LANES more numbers lie behind it in memory.
+        tile: float32[I, J], <g_i, g_j> of candidates i and rows j; LANES more finite numbers lie behind it.
         mirrored: Whether rows j are candidates for rows i as well; only then are the arguments marked * used.
-        half_i, half_j: float32[I], float32[J + LANES], half the squared norms.
+        half_i, half_j: float32[I], float32[J + LANES], half the squared norms. Lanes beyond the last row of all
+            read what follows: there half_j and need_j are inf, and no test passes. All other tiles are whole.
         need_i*, need_j: float32[I], float32[J + LANES], (|g|^2 - D to the nearest seed) / 2, inf where that is 0.
         lose_i*, lose_j: float64[I], float64[J], loss to the nearest seed.
         gain_i, gain_j*: float64[I], float64[J], gains of the candidates, added to.
@@ -109,9 +110,6 @@ def keep(  # type: ignore[no-untyped-def]  # noqa: D417  # arguments that belong
         need = need_i[i] if mirrored else never
         for left in range(0, width, LANES):
             bits = _above(flat, i * width + left, half_i[i], need_j, half_j, need, left)
-            if left + LANES > width:  # lanes beyond the row's end
-                tail = (np.uint32(1) << np.uint32(width - left)) - np.uint32(1)
-                bits &= np.uint32(tail | (tail << np.uint32(LANES)))
             low = np.uint32(bits & np.uint32(0xFFFF))
             while low != 0:
                 j = left + _lowest(low)
