@@ -97,5 +97,9 @@ class PluginError(RaysubsetError, ImportError):
     """An installed plug-in cannot be loaded; the message names it and its package."""
 
 
+class PluginWarning(UserWarning):
+    """An installed plug-in is left out; the message names it."""
+
+
 class SlowSelectorWarning(UserWarning):
     """A selector would cost more than training on everything; adaptive random takes its place."""

@@ -175,4 +175,4 @@ def kernels(
     if as_json:
         print(kernel_table.as_json(runs))
     else:
-        kernel_table.print_tables(chosen, runs, console)
+        kernel_table.print_tables(chosen, runs)

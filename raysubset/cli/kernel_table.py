@@ -16,27 +16,31 @@ from raysubset.bench.kernels import Case
 from raysubset.bench.runs import Run, versions
 
 HEADINGS = ("contender", "CPU s", "min", "max", "of ours", "picked", "{}", "ratio", "extra MB")
-WIDTH = 110  # columns, where it is not a terminal that says how many there are
+WIDTH = 120  # columns, where it is not a terminal that says how many there are
 
 
 def tell_run(run: Run, console: Console) -> None:
     """Print one line about a run that has ended."""
     told = run.note or f"{_seconds(run.cpu_s)} CPU s, {_seconds(run.wall_s)} s, {run.quality:.6g}"
-    console.print(
-        f"{run.case}, {run.contender}, repeat {run.repeat}: {told}", highlight=False, markup=False, soft_wrap=True
-    )
+    _say(f"{run.case}, {run.contender}, repeat {run.repeat}: {told}", console)
 
 
-def print_tables(cases: Sequence[Case], runs: Sequence[Run], console: Console) -> None:
+def print_tables(cases: Sequence[Case], runs: Sequence[Run]) -> None:
     """Print a table a case, and what falls against us."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
     rows = rows_of(runs)
     for case in cases:
-        table = _table(case, [row for row in rows if row.case == case.name])
-        console.print(table, width=None if console.is_terminal else WIDTH)
+        of_case = [row for row in rows if row.case == case.name]
+        console.print(_table(case, of_case))
+        for row in of_case:
+            if row.note:
+                _say(f"{row.contender}: {row.note}", console)
     against = against_us(rows)
     console.print("Against us:" if against else "Nothing falls against us.")
     for sentence in against:
-        console.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
+        _say(f"  {sentence}", console)
 
 
 def as_json(runs: Sequence[Run]) -> str:
@@ -53,7 +57,7 @@ def _table(case: Case, rows: Sequence[Row]) -> Table:
         table.add_column(heading.format(case.measure), justify="left" if heading == "contender" else "right")
     for row in rows:
         if not row.repeats:
-            table.add_row(row.contender, row.note)
+            table.add_row(row.contender)
             continue
         table.add_row(
             row.contender,
@@ -67,6 +71,10 @@ def _table(case: Case, rows: Sequence[Row]) -> Table:
             "" if row.extra_bytes is None else f"{row.extra_bytes / MEGABYTE:.0f}",
         )
     return table
+
+
+def _say(text: str, console: Console) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _seconds(value: float) -> str:

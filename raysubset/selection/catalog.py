@@ -9,6 +9,7 @@ a selector. A package adds names by the entry-point group ``raysubset.selectors`
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -17,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any
 
-from raysubset.errors import OptionsError, PluginError, UnknownNameError
+from raysubset.errors import OptionsError, PluginError, PluginWarning, UnknownNameError
 from raysubset.selection.protocol import Selector
 from raysubset.selection.timing import Habits, Habitual
 
@@ -58,6 +59,7 @@ MODEL = Habits("model", every=REFRESH)
 SCOUT = Habits("scout", every=ONCE)
 EMBEDDING = Habits("embedding", every=ONCE)
 STEERING = 0.1
+WRAPPER_OPTIONS: Mapping[str, tuple[str, ...]] = {"class": ("threads",), "batch": ("batch_size",)}
 
 
 def _top(summary: str, signal: str, lowest: bool = False) -> Entry:
@@ -136,8 +138,22 @@ def known_selectors() -> tuple[str, ...]:
 
 @cache
 def _plugins() -> Mapping[str, EntryPoint]:
-    """Return the installed plug-ins; a built-in name cannot be taken."""
-    return {point.name: point for point in entry_points(group=GROUP) if point.name not in ENTRIES}
+    """Return the installed plug-ins.
+
+    Warns:
+        PluginWarning: A plug-in's name is taken, by a built-in selector or by another plug-in.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        if point.name in ENTRIES or found.get(point.name, point) != point:
+            warnings.warn(
+                f"Selector plug-in {point.name!r} ({point.value}) is left out: its name is taken.",
+                PluginWarning,
+                stacklevel=3,
+            )
+        else:
+            found[point.name] = point
+    return found
 
 
 def is_known(name: str) -> bool:
@@ -159,13 +175,19 @@ def habits_of(selector: str | Selector, options: Mapping[str, Any] = MappingProx
     habits, layers = Habits(), []
     inner: Any = selector
     while callable(getattr(inner, "select", None)):  # through wrappers without habits, too: PerClass(Every(...))
-        habits = getattr(inner, "habits", habits)
+        habits = getattr(inner, "habits", None) or _native_habits(type(inner)) or habits
         if isinstance(inner, Habitual):
             layers.append(inner)
         inner = getattr(inner, "inner", None)
     for layer in reversed(layers):
         habits = layer.adjust(habits)
     return habits
+
+
+def _native_habits(kind: type) -> Habits | None:
+    """Return the habits under which this package's catalogue lists a class, or None for a stranger's."""
+    home = f"{kind.__module__.removeprefix(HERE)}:{kind.__qualname__}"
+    return next((entry.habits for entry in ENTRIES.values() if entry.home == home), None)
 
 
 def find_selector(selector: str | Selector, options: Mapping[str, Any]) -> Method:
@@ -189,22 +211,30 @@ def find_selector(selector: str | Selector, options: Mapping[str, Any]) -> Metho
     if selector in ENTRIES:
         entry = ENTRIES[selector]
         module, name = entry.home.split(":")
-        built = _build(selector, getattr(import_module(HERE + module), name), {**entry.options, **options})
-        return Method(_wrapped(built, entry.wrapper), entry.habits)
+        own, of_wrapper = _split(entry, options)
+        built = _build(selector, getattr(import_module(HERE + module), name), {**entry.options, **own})
+        return Method(_wrapped(built, entry.wrapper, of_wrapper), entry.habits)
     if ":" in selector:
         return _from_reference(selector, options)
     return _from_plugin(selector, options)
 
 
-def _wrapped(selector: Selector, wrapper: str) -> Selector:
+def _split(entry: Entry, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide options between a selector and its wrapper."""
+    names = WRAPPER_OPTIONS.get(entry.wrapper, ())
+    own = {name: value for name, value in options.items() if name not in names}
+    return own, {name: options[name] for name in names if name in options}
+
+
+def _wrapped(selector: Selector, wrapper: str, options: Mapping[str, Any]) -> Selector:
     if wrapper == "class":
         from raysubset.selection.wrappers import PerClass
 
-        return PerClass(selector)
+        return PerClass(selector, **options)
     if wrapper == "batch":
         from raysubset.selection.per_batch import PerBatch
 
-        by_batch: Selector = PerBatch(selector)
+        by_batch: Selector = PerBatch(selector, **options)
         return by_batch
     return selector
 

@@ -93,7 +93,7 @@ class SubsetPlan:
         if faults := self._faults():
             raise OptionsError.of("SubsetPlan", faults)
         if self.options:
-            self.compose()  # a misspelt option must not wait for the first epoch
+            find_selector(self.selector, self.options)  # a misspelt option must not wait for the first epoch
 
     def _faults(self) -> list[str]:
         faults = [
@@ -128,12 +128,11 @@ class SubsetPlan:
             isinstance(self.selector, type) or not callable(getattr(self.selector, "select", None))
         ):
             faults.append(f"selector={self.selector!r}, need a name or an object with select(context, k, rng)")
-        if self.budget == "exact":
-            every = habits_of(self.selector, self.options).every
-            if (every if self.select_every is None else self.select_every) != 1:
-                faults.append(
-                    "budget='exact' needs select_every=1: sizes kept between selections sum to something else"
-                )
+        if self.budget == "exact" and not faults and (self.habits.every != 1 or self.habits.warm_start):
+            faults.append(
+                "budget='exact' needs select_every=1 and no warm start: kept sizes and whole epochs on everything "
+                "sum to something else"
+            )
         if self.selector in ("full", "infobatch") and self.ratio != 1:
             why = "trains on everything" if self.selector == "full" else "decides itself how much to leave out"
             faults.append(f"selector={self.selector!r} {why}, so ratio must be 1, got {self.ratio!r}")
@@ -188,8 +187,8 @@ class SubsetPlan:
         first = self.resolved("full").first_epoch
         assert first != "auto"  # resolved
         habits = self.habits
-        free = n - steering_size(habits.steering, n)
-        return timetable(habits, free, epochs, self.ratio, self.schedule, self.budget, first)
+        held_out = steering_size(habits.steering, n)
+        return timetable(habits, n - held_out, epochs, self.ratio, self.schedule, self.budget, first, held_out)
 
     def scouting_samples(self, n: int) -> int:
         """Return the samples charged once, before any trial, for the evidence that all trials share."""

@@ -36,6 +36,10 @@ class Target:
                 f"The validation rows need one label and one feature row each, got {len(self.logits)} logits, "
                 f"{len(self.labels)} labels, {len(self.features)} feature rows."
             )
+        outside = np.flatnonzero((self.labels < 0) | (self.labels >= self.logits.shape[1]))
+        if len(outside):
+            row, classes = int(outside[0]), self.logits.shape[1]
+            raise SelectionError(f"Validation row {row} has label {self.labels[row]}, need [0, {classes}).")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +90,8 @@ class Context:
         """
         if self.labels is None:
             raise SelectionError(f"{who} needs labels, and this pool has none.")
+        if len(self.labels) != self.pool_size:
+            raise SelectionError(f"{who} got {len(self.labels)} labels for a pool of {self.pool_size} rows.")
         return self.labels
 
     def need_features(self, who: str) -> NDArray[np.float32]:
@@ -125,6 +131,10 @@ class Context:
         if name not in self.signals:
             known = ", ".join(sorted(self.signals)) or "none"
             raise SelectionError(f"Metric {name!r} was not measured for this pool. Measured: {known}.")
+        if len(self.signals[name]) != self.pool_size:
+            raise SelectionError(
+                f"Metric {name!r} has {len(self.signals[name])} values for a pool of {self.pool_size} rows."
+            )
         return self.signals[name]
 
 

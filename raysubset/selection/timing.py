@@ -180,8 +180,9 @@ def timetable(
     schedule: Schedule,
     budget: Budget,
     first_epoch: FirstEpoch,
+    held_out: int = 0,
 ) -> Timetable:
-    """Lay out the epochs of a run over n rows (those that may be trained on).
+    """Lay out the epochs of a run over n rows that may be trained on, and some held out that are only looked at.
 
     A subset that is kept for several epochs has the mean size of their slots, one chosen once the mean ratio: the
     budget is that of the schedule. At least two rows an epoch, since BatchNorm needs two.
@@ -192,7 +193,7 @@ def timetable(
     held = "static" if habits.every == 0 else schedule
     warm, first = _warm_epochs(habits.warm_start, epochs, ratio)
     if first == 0:
-        first = 0 if habits.informed_at_start else 1
+        first = 0 if habits.informed_at_start and first_epoch == "scheduled" else 1
         sizes = subset_sizes(n, epochs, ratio, held, budget, first_epoch, minimum=min(2, n))
     else:
         rest = subset_sizes(n, epochs - first, ratio, held, budget, "scheduled", minimum=min(2, n))
@@ -202,8 +203,11 @@ def timetable(
     if habits.every != 1:
         sizes = _block_means(sizes, chosen_at)
     refreshed = (at == chosen_at) & (at >= first) & (sizes < n)
-    looks = refreshed if habits.evidence == "model" else (sizes < n) & (sizes > 0) & habits.in_batch
-    return Timetable(sizes, chosen_at, np.where(looks, n, 0), first)
+    if habits.evidence == "model":
+        forward = np.where(refreshed, n + held_out, 0)
+    else:
+        forward = np.where((sizes < n) & (sizes > 0) & habits.in_batch, n, 0)
+    return Timetable(sizes, chosen_at, forward, first)
 
 
 def _warm_epochs(kappa: float, epochs: int, ratio: float) -> tuple[int, int]:

@@ -53,9 +53,12 @@ class PerClass:
         chosen = [(job[0], part) for job, part in zip(jobs, parts, strict=True) if isinstance(part, Selection)]
         if not chosen:
             raise next(part for part in parts if isinstance(part, NothingToMatchError))
-        rows = [members[part.indices] for members, part in chosen]
+        rows = np.concatenate([members[part.indices] for members, part in chosen])
+        if all(part.unbiased for _, part in chosen):
+            raw = np.concatenate([part.weights for _, part in chosen])
+            return Selection(rows, raw, context.pool_size, unbiased=True)
         weights = [part.weights.astype(np.float64) * part.scale for _, part in chosen]
-        return Selection.weighted(np.concatenate(rows), np.concatenate(weights), context.pool_size)
+        return Selection.weighted(rows, np.concatenate(weights), context.pool_size)
 
     def _run(self, jobs: list[partial[Selection | NothingToMatchError]]) -> list[Selection | NothingToMatchError]:
         if self.threads == 1:

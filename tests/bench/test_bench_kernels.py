@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tolerances import FLOAT64
 
 from raysubset.bench import peers, runs
 from raysubset.bench.contenders import EPS, IMPORTANCE, Contender
@@ -25,7 +27,6 @@ from raysubset.errors import DataError
 from raysubset.seeds import generator
 from raysubset.selection.gradients import Gradients
 from raysubset.selection.protocol import Context, Target
-from tolerances import FLOAT64
 
 N, V, C, H = 400, 30, 4, 5
 MEGABYTE = 1 << 20
@@ -35,6 +36,11 @@ def outputs(rows: int, part: str) -> tuple[NDArray[np.float32], NDArray[np.int64
     rng = generator(0, "bench", part)
     logits = rng.normal(size=(rows, C)).astype(np.float32)
     return logits, rng.integers(0, C, rows), rng.normal(size=(rows, H)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gc.collect", int)  # a tenth of a second each in a large process
 
 
 @pytest.fixture(scope="module")
@@ -140,14 +146,13 @@ def test_draws_of_peers_are_distinct_and_follow_their_seed(peer) -> None:
     assert drawn.tolist() == peer(values, 20, 3).tolist() != peer(values, 20, 4).tolist()
 
 
-def greedy(similarity: NDArray[np.float64], k: int) -> list[int]:
-    covered, picks = np.zeros(len(similarity)), []
-    for _ in range(k):
+def assert_greedy(similarity: NDArray[np.float64], picks: list[int]) -> None:
+    """Each pick gains as much as any would: rows that cover only each other tie exactly."""
+    covered = np.zeros(len(similarity))
+    for pick in picks:
         gains = np.maximum(similarity - covered[:, None], 0).sum(axis=0)
-        gains[picks] = -1
-        picks.append(int(gains.argmax()))
-        covered = np.maximum(covered, similarity[:, picks[-1]])
-    return picks
+        assert gains[pick] == pytest.approx(gains.max(), rel=1e-4)  # they work in float32
+        covered = np.maximum(covered, similarity[:, pick])
 
 
 @pytest.mark.slow
@@ -160,11 +165,13 @@ def greedy(similarity: NDArray[np.float64], k: int) -> list[int]:
         ("apricot", peers.apricot_lazy_compiled),
     ],
 )
-def test_peers_pick_what_plain_greedy_picks(known: Context, package: str, peer) -> None:
+def test_peers_pick_as_plain_greedy_does(known: Context, package: str, peer) -> None:
     pytest.importorskip(package)
     gradients = of(known).take(np.arange(60))
     squared = distances(gradients)
-    assert peer(peers.similarities(gradients), 9).tolist() == greedy(squared.max() - squared, 9)
+    picks = peer(peers.similarities(gradients), 9).tolist()
+    assert len(set(picks)) == 9
+    assert_greedy(squared.max() - squared, picks)
 
 
 OURS = [(case, each) for case in CASES.values() for each in case.contenders if each.package is None]
@@ -172,7 +179,7 @@ OURS = [(case, each) for case in CASES.values() for each in case.contenders if e
 
 @pytest.mark.parametrize(("case", "contender"), OURS, ids=lambda value: value.name)
 def test_every_contender_solves_its_case(case: Case, contender: Contender, known: Context) -> None:
-    run = solve(case, contender, known, 300, 0)
+    run = solve(replace(case, calls=min(case.calls, 2)), contender, known, 300, 0)
     assert (run.case, run.contender, run.note) == (case.name, contender.name, "")
     assert 0 < run.picked <= run.k <= run.n <= 300
     assert run.picked == run.k or case.name == "omp"  # which ends when the residual is small enough
@@ -309,7 +316,7 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_briefly_trained_model_gives_outputs_of_both_splits(digits: Dataset) -> None:
-    known = observe_briefly(digits)
+    known = observe_briefly(digits, epochs=5)
     assert digits.test is not None
     assert known.target is not None
     assert known.labels is not None
@@ -318,7 +325,7 @@ def test_a_briefly_trained_model_gives_outputs_of_both_splits(digits: Dataset) -
     right = known.target.logits.argmax(1) == known.target.labels
     own = of(known).residuals[np.arange(len(known.labels)), known.labels]
     assert (own < 0).all()  # p_y - 1
-    assert right.mean() > 0.15  # ten classes: the labels go with their rows
+    assert right.mean() > 0.2  # ten classes: the labels go with their rows
 
 
 @pytest.fixture

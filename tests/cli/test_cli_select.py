@@ -414,7 +414,7 @@ BAD_ARRAYS: dict[str, tuple[Callable[[], Any], str, list[str]]] = {
     "validation label beyond": (
         changed("VY", with_value(2, 5)),
         "--features F.npy --val-logits VZ.npy --val-features VF.npy --val-labels bad.npy",
-        ["val-labels of row 2 hold 5, but val-logits have 3 columns"],
+        ["Validation row 2 has label 5, need [0, 3)"],
     ),
     "validation rows disagree": (
         changed("VY", lambda y: y[:-1]),

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raysubset.errors import OptionsError, PluginError, UnknownNameError
+from raysubset.errors import OptionsError, PluginError, PluginWarning, UnknownNameError
 from raysubset.seeds import generator
 from raysubset.selection import catalog
+from raysubset.selection.asp import ProxySampling
 from raysubset.selection.catalog import ENTRIES, Method, find_selector, habits_of, is_known, known_selectors
+from raysubset.selection.craig import Craig
+from raysubset.selection.gradmatch import GradMatch
+from raysubset.selection.k_center import KCenter
+from raysubset.selection.per_batch import PerBatch
 from raysubset.selection.plan import SubsetPlan
 from raysubset.selection.protocol import Context, Selector
-from raysubset.selection.timing import Habits
+from raysubset.selection.timing import Every, Habits
 from raysubset.selection.uniform import UniformRandom
 from raysubset.selection.wrappers import PerClass
 
@@ -106,9 +111,23 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 def test_an_object_needs_no_name_and_takes_no_options() -> None:
     selector = UniformRandom()
-    assert find_selector(selector, {}) == Method(selector, Habits())
+    assert find_selector(selector, {}) == Method(selector, Habits("none"))
     with pytest.raises(OptionsError, match="beside a selector object"):
         find_selector(selector, {"heat": 1})
+
+
+def test_an_object_has_the_habits_of_its_name() -> None:
+    assert habits_of(ProxySampling("loss")) == ENTRIES["asp"].habits
+    assert habits_of(PerClass(KCenter())) == ENTRIES["k-center"].habits
+    assert habits_of(Every(3, KCenter())) == replace(ENTRIES["k-center"].habits, every=3)
+    assert SubsetPlan(selector=ProxySampling("loss")).is_adaptive
+
+
+def test_options_reach_the_wrapper_too() -> None:
+    assert find_selector("gradmatch-per-batch", {"batch_size": 7, "lam": 0.25}).selector == PerBatch(
+        GradMatch(lam=0.25), batch_size=7
+    )
+    assert find_selector("craig", {"threads": 2}).selector == PerClass(Craig(), threads=2)
 
 
 def test_naming_a_selector_loads_no_other() -> None:
@@ -190,6 +209,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         (tmp_path / f"{module}.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
     catalog._plugins.cache_clear()
+    with pytest.warns(PluginWarning, match=r"'craig' \(good_plugin:First\) is left out: its name is taken"):
+        known_selectors()
     yield
     catalog._plugins.cache_clear()
     for module in MODULES:

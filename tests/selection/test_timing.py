@@ -223,7 +223,7 @@ def test_one_epoch() -> None:
     ids=repr,
 )
 def test_wrappers_compose_in_any_order_and_the_outermost_wins(wrapped: Selector) -> None:
-    assert habits_of(wrapped) == Habits(every=7, warm_start=0.3)
+    assert habits_of(wrapped) == Habits("none", every=7, warm_start=0.3)
 
 
 def test_static_is_one_choice() -> None:
