@@ -35,8 +35,8 @@ KS_P_VALUE = 0.01
 # Correlation of two independent streams of n numbers: sd 1 / sqrt(n); five of them.
 CORRELATION_SIGMAS = 5.0
 
-# A cover from float32 inner products, in units of the loss after one pick: D = |a|^2 + |b|^2 - 2 ab loses 5e-7 of the
-# norms, and the norms are about the distances.
+# A cover from float32 inner products, in units of the loss after one pick: D = |a|^2 + |b|^2 - 2 ab loses 5e-7 of
+# the norms, and the norms are about the distances.
 COVER_GAIN_FLOAT32 = 2e-6
 
 

@@ -84,20 +84,22 @@ def _select(selector: Selector, task: Task, seed: int) -> Picked:
 
 def submodlib_lazy(classes: bool) -> Contender:
     """Submodlib's lazy greedy, on all rows or class after class."""
-    return Contender("submodlib lazy", _by_matrix(peers.submodlib_lazy, classes), package="submodlib")
+    return Contender("submodlib lazy", by_matrix(peers.submodlib_lazy, classes), package="submodlib")
 
 
 def apricot_lazy(classes: bool) -> Contender:
     """Apricot's lazy greedy, on all rows or class after class."""
-    return Contender("apricot lazy", _by_matrix(peers.apricot_lazy, classes), package="apricot")
+    return Contender("apricot lazy", by_matrix(peers.apricot_lazy, classes), package="apricot")
 
 
 def apricot_lazy_compiled(classes: bool) -> Contender:
     """The same without the compilation that is part of each of its fits."""
-    return Contender("apricot lazy, compiled", _by_matrix(peers.apricot_lazy_compiled, classes), package="apricot")
+    return Contender("apricot lazy, compiled", by_matrix(peers.apricot_lazy_compiled, classes), package="apricot")
 
 
-def _by_matrix(peer: ByMatrix, classes: bool) -> Steps:
+def by_matrix(peer: ByMatrix, classes: bool) -> Steps:
+    """Return the steps of a peer that wants a similarity matrix: of all rows, or of class after class."""
+
     def steps(task: Task, _seed: int) -> Iterator[Step]:
         labels = task.labels if classes else np.zeros(len(task.gradients), dtype=np.int64)
         for label, quota in enumerate(class_quotas(labels, task.k).tolist()):

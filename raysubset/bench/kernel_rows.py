@@ -92,6 +92,7 @@ def against_us(rows: Sequence[Row]) -> list[str]:
         ours = by_name[case.contenders[0].name]
         if not ours.repeats:
             found.append(f"{name}: {ours.contender} failed: {ours.note}")
+            continue
         for contender in case.contenders:
             peer = by_name.get(contender.name)
             if contender.peer and peer is not None:

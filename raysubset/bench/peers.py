@@ -101,9 +101,7 @@ def textbook_matching_pursuit(
     weights: NDArray[np.float64] = np.empty(0)
     left = target
     while len(support) < k and np.linalg.norm(left) > eps * np.linalg.norm(target):
-        correlations = np.abs(atoms @ left)
-        correlations[support] = -1
-        support.append(int(correlations.argmax()))
+        support.append(int(np.abs(atoms @ left).argmax()))
         chosen = atoms[support].T
         weights = np.asarray(np.linalg.lstsq(chosen, target, rcond=None)[0])
         left = target - chosen @ weights

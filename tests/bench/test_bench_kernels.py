@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tolerances import FLOAT64
+from tolerances import FLOAT64, of_share
 
 from raysubset.bench import peers, runs
-from raysubset.bench.contenders import EPS, IMPORTANCE, Contender
+from raysubset.bench.contenders import EPS, IMPORTANCE, Contender, by_matrix
 from raysubset.bench.kernel_rows import against_us, rows_of
-from raysubset.bench.kernels import CASES, Case, mean_importance
+from raysubset.bench.kernels import CASES, Case, fall_of_loss, mean_importance
 from raysubset.bench.measure import Reading, metered
 from raysubset.bench.model_outputs import KEYS, observe_briefly, read_outputs, write_outputs
 from raysubset.bench.quality import Picked, coverage_error, loss_after, match_residual
@@ -27,6 +27,7 @@ from raysubset.errors import DataError
 from raysubset.seeds import generator
 from raysubset.selection.gradients import Gradients
 from raysubset.selection.protocol import Context, Target
+from raysubset.selection.sampling import class_quotas
 
 N, V, C, H = 400, 30, 4, 5
 MEGABYTE = 1 << 20
@@ -146,6 +147,13 @@ def test_draws_of_peers_are_distinct_and_follow_their_seed(peer) -> None:
     assert drawn.tolist() == peer(values, 20, 3).tolist() != peer(values, 20, 4).tolist()
 
 
+def test_noise_for_every_row_draws_by_the_exponentials_of_the_values() -> None:
+    draws = 4000
+    share = np.mean([peers.gumbel_topk(torch.tensor([0.0, 2.0]), 1, seed)[0] for seed in range(draws)])
+    expected = math.exp(2) / (1 + math.exp(2))
+    assert abs(share - expected) < of_share(expected, draws)
+
+
 def assert_greedy(similarity: NDArray[np.float64], picks: list[int]) -> None:
     """Each pick gains as much as any would: rows that cover only each other tie exactly."""
     covered = np.zeros(len(similarity))
@@ -177,6 +185,7 @@ def test_peers_pick_as_plain_greedy_does(known: Context, package: str, peer) -> 
 OURS = [(case, each) for case in CASES.values() for each in case.contenders if each.package is None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "contender"), OURS, ids=lambda value: value.name)
 def test_every_contender_solves_its_case(case: Case, contender: Contender, known: Context) -> None:
     run = solve(replace(case, calls=min(case.calls, 2)), contender, known, 300, 0)
@@ -184,6 +193,30 @@ def test_every_contender_solves_its_case(case: Case, contender: Contender, known
     assert 0 < run.picked <= run.k <= run.n <= 300
     assert run.picked == run.k or case.name == "omp"  # which ends when the residual is small enough
     assert math.isfinite(run.quality)
+
+
+def test_peers_go_class_after_class_and_their_rows_are_those_of_the_pool(known: Context) -> None:
+    sizes: list[int] = []
+
+    def last_rows(matrix: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        sizes.append(len(matrix))
+        return np.arange(len(matrix) - k, len(matrix))
+
+    assert known.labels is not None
+    counts = np.bincount(known.labels)
+    run = solve(CASES["craig-class"], Contender("last", by_matrix(last_rows, classes=True)), known, None, 0)
+    assert sizes == 2 * counts.tolist()  # once to warm up
+    quotas = class_quotas(known.labels, N // 10)
+    rows = np.concatenate([np.flatnonzero(known.labels == c)[-quota:] for c, quota in enumerate(quotas)])
+    assert (run.picked, run.quality) == (N // 10, coverage_error(of(known), rows, known.labels))
+
+
+def test_the_fall_of_the_loss_is_that_of_one_step_for_all_rows(known: Context) -> None:
+    assert known.target is not None
+    task, rows = CASES["glister"].task(known, N), np.array([3, 5])
+    before, after = (loss_after(of(known), some, known.target, 0.05 / task.k) for some in (rows[:0], rows))
+    assert task.k == N // 50
+    assert fall_of_loss(task, Picked(rows)) == pytest.approx(before - after, rel=FLOAT64)
 
 
 @pytest.mark.slow
@@ -219,6 +252,7 @@ def test_importances_are_losses_of_real_rows(known: Context) -> None:
     assert mean_importance(task, Picked(np.array([3, 4]))) == pytest.approx(float(values[3:5].mean()))
 
 
+@pytest.mark.slow
 def test_extra_memory_is_the_peak_of_the_step_alone() -> None:
     held = np.ones(32 * MEGABYTE, dtype=np.uint8)
     total, reading = metered(lambda: int(np.ones(64 * MEGABYTE, dtype=np.uint8)[-1]) + int(held[-1]))
@@ -271,7 +305,8 @@ def test_what_falls_against_us_is_said(seconds: float, quality: float, megabytes
 
 
 def test_our_own_failure_falls_against_us() -> None:
-    said = against_us(rows_of([Run("omp", "raysubset", 0, note="exit code 1: boom")]))
+    peer = Run("draw", "torch.multinomial", 0, 10, 1, 1, 2.0, 2.0, 0, 2.0)
+    said = against_us(rows_of([Run("draw", "raysubset", 0, note="exit code 1: boom"), peer]))
     assert len(said) == 1
     assert "boom" in said[0]
 
@@ -354,6 +389,7 @@ def bench_kernels(*arguments: str) -> int:
     return stop.value.code
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_the_table_has_a_line_a_contender(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--gradients", file, "--case", "craig-class", "--case", "glister", "--n", "200", "--repeats", "2")
@@ -366,6 +402,7 @@ def test_the_table_has_a_line_a_contender(file: str, capsys: pytest.CaptureFixtu
     assert "k = 20 of 200" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_json_holds_every_run(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--gradients", file, "--case", "omp", "--n", "200", "--repeats", "3", "--json")

@@ -99,6 +99,7 @@ def test_seeds_differ_and_repeat(capsys: pytest.CaptureFixture[str], folder: Pat
     assert draws[0] == draws[2] != draws[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ratio", "k"), [("0.1", 4), ("1", 40), ("0.29", 12), ("0.06", 2), ("0.001", 1)])
 def test_a_ratio_is_rounded_to_the_nearest_row_and_at_least_one(
     capsys: pytest.CaptureFixture[str], folder: Path, ratio: str, k: int
@@ -211,6 +212,7 @@ SIGNALS = " ".join(f"--signal {name}=S.npy" for name in ("loss", "forgetting", "
 OUTSIDE_BATCHES = [name for name, entry in ENTRIES.items() if not entry.habits.in_batch]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OUTSIDE_BATCHES)
 def test_every_selector_works_on_arrays(capsys: pytest.CaptureFixture[str], folder: Path, name: str) -> None:
     size = "--ratio 1" if name in ("full", "infobatch") else "--k 9"
@@ -304,6 +306,7 @@ BAD_USE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BAD_USE)
 def test_wrong_use_is_one_line_and_leaves_nothing(
     capsys: pytest.CaptureFixture[str], folder: Path, case: str
@@ -436,6 +439,7 @@ BAD_ARRAYS: dict[str, tuple[Callable[[], Any], str, list[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BAD_ARRAYS)
 def test_a_wrong_array_is_named_with_its_row(capsys: pytest.CaptureFixture[str], folder: Path, case: str) -> None:
     make, arguments, said = BAD_ARRAYS[case]

@@ -78,6 +78,7 @@ def test_principal_components_keep_what_varies(digits) -> None:
     assert "principal components" in evidence.how
 
 
+@pytest.mark.slow
 def test_without_weights_an_embedding_is_a_scout_and_says_so(digits) -> None:
     evidence = gathered(digits, SubsetPlan(selector="k-center", scout_epochs=1))
     assert evidence.how == (
@@ -110,6 +111,7 @@ def test_pretrained_weights_are_used_where_they_lie(digits, tmp_path: Path) -> N
     np.testing.assert_allclose(features[2], expected[0].numpy(), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own_chooses_by_evidence(digits) -> None:
     plan = SubsetPlan(selector="k-center", ratio=0.2, schedule="static", embedding="pca")
     with pytest.raises(SelectorError, match="evidence_for"):

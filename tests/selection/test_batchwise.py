@@ -56,6 +56,7 @@ def test_rho_loss_follows_its_rows_through_a_permutation(seed: int, size: int) -
     assert rows[order][rho.choose(rows[order], losses[order], m, generator(1))].tolist() == plain.tolist()
 
 
+@pytest.mark.slow
 def test_selective_backprop_draws_by_percentile() -> None:
     """Losses 5, 1, 3, 3: shares of the batch at or below them 1, 1/4, 3/4, 3/4; two draws, enumerated."""
     losses, weights = np.array([5, 1, 3, 3], np.float32), np.array([4, 1, 3, 3]) / 11

@@ -39,6 +39,7 @@ def class_of(name: str) -> Any:
     return getattr(import_module(f"raysubset.selection.{module}"), kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 class TestEveryName:
     def test_stands_for_a_selector_with_its_options(self, name: str) -> None:
@@ -130,6 +131,7 @@ def test_options_reach_the_wrapper_too() -> None:
     assert find_selector("craig", {"threads": 2}).selector == PerClass(Craig(), threads=2)
 
 
+@pytest.mark.slow
 def test_naming_a_selector_loads_no_other() -> None:
     code = (
         "import sys; from raysubset.selection.catalog import *; from raysubset.selection.plan import SubsetPlan\n"
@@ -221,6 +223,7 @@ def rows(selector: Selector) -> list[int]:
     return selector.select(Context(9), 3, generator(0)).indices.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("installed")
 class TestPlugIns:
     def test_a_class_takes_its_options(self) -> None:

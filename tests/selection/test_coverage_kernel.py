@@ -84,6 +84,7 @@ def test_every_pick_is_the_best_of_its_step(kind: str, n: int, c: int, h: int | 
     check_bookkeeping(losses, found, FLOAT64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", ["all", "some"])
 def test_whole_numbers_give_the_picks_of_plain_greedy(path: str, members: str) -> None:
     """Every distance and every sum is exact, and most steps are ties: 1,100 rows are three tiles a side."""
@@ -104,6 +105,7 @@ def test_whole_numbers_give_the_picks_of_plain_greedy(path: str, members: str) -
     check_bookkeeping(losses, found, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LOSSES)
 def test_float32_pools_larger_than_the_sample(path: str, kind: str) -> None:
     """Of 1,100 rows the first 2 picks are the sample's; all later ones are the best of their step."""
@@ -167,6 +169,7 @@ def test_at_least_1_minus_1_over_e_of_the_best(n: int, k: int, seed: int, kind: 
 
 @PROPERTY
 @given(st.integers(2, 60), st.integers(0, 10**6))
+@pytest.mark.slow
 def test_picks_of_shuffled_rows_map_back(n: int, seed: int) -> None:
     """Not to the same rows: of two that would stand for each other alone, either is as good as the other."""
     rng = generator(seed)
@@ -208,6 +211,7 @@ def test_of_copies_the_first_is_picked() -> None:
     np.testing.assert_array_equal(found.rows, cover(half, 40, generator(0)).rows)
 
 
+@pytest.mark.slow
 def test_more_seeds_keep_a_tight_cap_and_an_impossible_one_is_refused(path: str) -> None:
     points = make_points(10, 3000, 3, None, np.float32)
     free = cover(points, 300, generator(0))
@@ -239,6 +243,7 @@ def test_a_common_offset_does_not_blur_float32_distances(path: str) -> None:
     assert far.costs[-1] == pytest.approx(near.costs[-1], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_threads_do_not_share(path: str) -> None:
     pools = [make_points(seed, 1040, 3, 4, np.float32) for seed in range(6)]
     alone = [cover(p, 30, generator(0)).rows.tolist() for p in pools]

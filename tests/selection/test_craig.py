@@ -26,6 +26,7 @@ SELECTORS: dict[str, Selector] = {
 }
 
 
+@pytest.mark.slow
 class TestCraig(SelectorContract):
     @pytest.fixture(params=SELECTORS)
     def selector(self, request: pytest.FixtureRequest) -> Selector:

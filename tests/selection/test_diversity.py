@@ -27,6 +27,7 @@ class Contract(SelectorContract):
         return make_context(request.param, n=17)
 
 
+@pytest.mark.slow
 class TestGraphCut(Contract):
     __test__ = True
 
@@ -35,6 +36,7 @@ class TestGraphCut(Contract):
         return GraphCut(**request.param)
 
 
+@pytest.mark.slow
 class TestLogDeterminant(Contract):
     __test__ = True
 
@@ -43,6 +45,7 @@ class TestLogDeterminant(Contract):
         return LogDeterminant(**request.param)
 
 
+@pytest.mark.slow
 class TestDisparityMin(Contract):
     __test__ = True
 
@@ -51,6 +54,7 @@ class TestDisparityMin(Contract):
         return DisparityMin()
 
 
+@pytest.mark.slow
 class TestDisparitySum(Contract):
     __test__ = True
 
@@ -64,6 +68,7 @@ def pool(n: int = 60, d: int = 4) -> Context:
     return Context(n, features=features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["cosine", "rbf"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_picks_maximise_each_step_by_the_definition(kernel: str, kind: Any) -> None:

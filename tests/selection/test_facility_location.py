@@ -23,6 +23,7 @@ SELECTORS = {
 }
 
 
+@pytest.mark.slow
 class TestFacilityLocation(SelectorContract):
     @pytest.fixture(params=["euclidean", "cosine", "rbf"])
     def selector(self, request: pytest.FixtureRequest) -> Selector:

@@ -37,6 +37,7 @@ VARIANTS: dict[str, Selector] = {
 }
 
 
+@pytest.mark.slow
 class TestGlister(SelectorContract):
     @pytest.fixture(params=VARIANTS)
     def selector(self, request: pytest.FixtureRequest) -> Selector:
@@ -127,6 +128,7 @@ def test_golden_trace_of_gains_and_losses() -> None:
         assert state.loss() == pytest.approx(step["val_loss"], abs=FLOAT64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["last-layer", "bias"])
 def test_every_exact_pick_has_the_largest_gain_at_the_moved_layer(part: str) -> None:
     """A peer never moves: its picks are one ranking."""
@@ -206,6 +208,7 @@ def test_the_mean_step_lowers_the_validation_loss_and_the_default_sum_overshoots
 
 
 @given(k=st.integers(1, 47), rounds=st.integers(1, 60), seed=st.integers(0, 9))
+@pytest.mark.slow
 @PROPERTY
 def test_rounds_neither_overshoot_nor_hang(k: int, rounds: int, seed: int) -> None:
     """A peer loops for ever where k < rounds, and overshoots where rounds does not divide k."""

@@ -33,6 +33,7 @@ VARIANTS: dict[str, Selector] = {
 }
 
 
+@pytest.mark.slow
 class TestGradMatch(SelectorContract):
     exact = False
 

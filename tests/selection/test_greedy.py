@@ -82,6 +82,7 @@ def test_greedy_keeps_its_guarantee_against_brute_force(
     assert GUARANTEE * best - ROUNDING <= value(rows) <= best + ROUNDING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("function", [*MONOTONE, "graph cut, not monotone", "small ridge"])
 @pytest.mark.parametrize("how", ["naive", "lazy"])
@@ -120,6 +121,7 @@ def test_lazy_asks_only_rows_that_could_win() -> None:
 
 @pytest.mark.parametrize("how", ["stochastic", "lazier"])
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 60), share=st.floats(0.01, 1))
+@pytest.mark.slow
 @PROPERTY
 def test_sampled_picks_maximise_over_their_sample(how: Greedy, seed: int, n: int, share: float) -> None:
     k = max(1, round(share * n))
@@ -136,6 +138,7 @@ def test_sampled_picks_maximise_over_their_sample(how: Greedy, seed: int, n: int
             assert values[function.picks[step]] == max(values[row] for row in asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("function", MONOTONE)
 def test_lazier_picks_what_stochastic_picks_from_equal_streams(kernel: str, function: str) -> None:
@@ -150,6 +153,7 @@ def test_lazier_picks_what_stochastic_picks_from_equal_streams(kernel: str, func
         np.testing.assert_allclose(sampled[0].gains, sampled[1].gains, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_every_row_is_sampled_equally_often() -> None:
     counts = np.zeros(20)
     rng = np.random.default_rng(6)

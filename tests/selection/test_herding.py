@@ -14,6 +14,7 @@ from raysubset.selection.wrappers import PerClass
 from raysubset.testing.selectors import SelectorContract
 
 
+@pytest.mark.slow
 class TestHerding(SelectorContract):
     @pytest.fixture
     def selector(self) -> Selector:
@@ -26,6 +27,7 @@ def errors(x: np.ndarray, picks: list[int]) -> list[float]:
 
 
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 12), shift=st.sampled_from([0.0, 100.0]))
+@pytest.mark.slow
 @PROPERTY
 def test_each_pick_brings_the_mean_closest(seed: int, n: int, shift: float) -> None:
     x = np.random.default_rng(seed).normal(size=(n, 3)) + shift

@@ -17,6 +17,7 @@ from raysubset.selection.protocol import Context, Selector
 from raysubset.testing.selectors import SelectorContract
 
 
+@pytest.mark.slow
 class TestKCenter(SelectorContract):
     @pytest.fixture(params=[None, 0])
     def selector(self, request: pytest.FixtureRequest) -> Selector:

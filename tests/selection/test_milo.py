@@ -17,6 +17,7 @@ from raysubset.selection.sampling import class_quotas
 from raysubset.testing.selectors import POOLS, SelectorContract, make_context
 
 
+@pytest.mark.slow
 class TestMilo(SelectorContract):
     @pytest.fixture
     def selector(self) -> Selector:
@@ -27,6 +28,7 @@ class TestMilo(SelectorContract):
         return make_context(request.param, n=11)  # every selection prepares
 
 
+@pytest.mark.slow
 class TestPreparedMilo(SelectorContract):
     @pytest.fixture(params=[{"exploration": 0.0}, {"exploration": 1.0, "kernel": "rbf"}])
     def selector(self, request: pytest.FixtureRequest, context: Context) -> Selector:
@@ -70,6 +72,7 @@ def test_probabilities_are_the_taylor_softmax_of_disparity_gains() -> None:
         assert expected.max() <= 2.5 * expected.min()
 
 
+@pytest.mark.slow
 def test_rows_are_drawn_with_these_probabilities() -> None:
     rng = generator(1)
     features = rng.normal(size=(8, 2))

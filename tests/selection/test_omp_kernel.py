@@ -112,6 +112,7 @@ def test_weights_that_turn_negative_are_dropped_and_the_rest_refitted(path: str)
     assert match.weights.tolist() == pytest.approx([1.0])
 
 
+@pytest.mark.slow
 def test_drops_happen_and_leave_an_exact_solution(path: str) -> None:
     """The picks of k = 30 are no extension of those of k = 29 at least once: atoms were dropped."""
     gradients = some_gradients(n=300, c=4, h=9, seed=5)
@@ -120,6 +121,7 @@ def test_drops_happen_and_leave_an_exact_solution(path: str) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), lam=st.sampled_from([0.0, 1.0]))
+@pytest.mark.slow
 @PROPERTY
 def test_objective_never_rises_with_k(seed: int, lam: float) -> None:
     gradients = some_gradients(n=25, c=2, h=3, seed=seed)

@@ -21,6 +21,7 @@ SELECTORS: dict[str, Selector] = {
 }
 
 
+@pytest.mark.slow
 class TestGreeDi(SelectorContract):
     @pytest.fixture(params=SELECTORS)
     def selector(self, request: pytest.FixtureRequest) -> Selector:

@@ -34,6 +34,7 @@ VARIANTS: dict[str, Selector] = {
 }
 
 
+@pytest.mark.slow
 class TestPerBatch(SelectorContract):
     exact = False
 

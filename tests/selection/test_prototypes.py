@@ -17,6 +17,7 @@ from raysubset.selection.sampling import class_quotas
 from raysubset.testing.selectors import POOLS, SelectorContract, make_context
 
 
+@pytest.mark.slow
 class TestPrototypes(SelectorContract):
     @pytest.fixture
     def selector(self) -> Selector:

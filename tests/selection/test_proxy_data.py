@@ -22,6 +22,7 @@ EXPECTED = GOLDEN["expected"]
 ENTROPY, WIDTH = np.array(GOLDEN["inputs"]["entropy"]), GOLDEN["inputs"]["bin_width"]
 
 
+@pytest.mark.slow
 class TestProxyData(SelectorContract):
     @pytest.fixture(params=LAWS)
     def selector(self, request: pytest.FixtureRequest) -> Selector:
@@ -50,6 +51,7 @@ def test_golden_probabilities(law: Law) -> None:
     np.testing.assert_allclose((p / np.maximum(counts, 1))[bins], EXPECTED["sample_prob"][law], rtol=FLOAT64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS)
 def test_draws_follow_the_golden_probabilities(law: Law) -> None:
     p = np.array(EXPECTED["sample_prob"][law])

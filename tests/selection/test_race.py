@@ -148,6 +148,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", SHAPES)
@@ -182,6 +183,7 @@ def test_a_sweep_returns_every_key_above_its_threshold_and_no_other(on_backend: 
 @pytest.mark.usefixtures("small_steps")
 @PROPERTY
 @given(st.integers(0, 2**32), st.integers(1, 900), st.sampled_from(sorted(SHAPES)), st.floats(0.01, 100))
+@pytest.mark.slow
 def test_backends_draw_the_same_rows_in_the_same_order(seed: int, m: int, shape: str, temperature: float) -> None:
     values = SHAPES[shape](generator(seed), 900).astype(np.float32)
     drawn = []
@@ -252,6 +254,7 @@ def test_ordered_draws_follow_plackett_luce() -> None:
         assert abs((order == rows).all(axis=1).mean() - p) <= of_share(p, races)
 
 
+@pytest.mark.slow
 def test_races_of_many_keys_follow_plackett_luce() -> None:
     values, races, rng = np.array([0.0, 1.0, -1.0]), 4000, generator(0, "law")
     drawn = [tuple(race_top_m(values, 2, rng, 0.8).tolist()) for _ in range(races)]

@@ -105,6 +105,7 @@ def uncovered(points: NDArray[Any], labels: NDArray[np.int64], rows: list[int]) 
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [6, 20])
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_rows_find_back_from_a_permuted_pool(name: str, k: int) -> None:
@@ -150,6 +151,7 @@ def global_streams() -> tuple[Any, ...]:
     return np.asarray(key).tobytes(), position, torch.get_rng_state().numpy().tobytes(), random.getstate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_no_global_random_numbers_and_no_global_settings(name: str) -> None:
     before = global_streams(), torch.get_num_threads(), torch.get_default_dtype(), np.geterr()
@@ -158,6 +160,7 @@ def test_no_global_random_numbers_and_no_global_settings(name: str) -> None:
     assert (global_streams(), torch.get_num_threads(), torch.get_default_dtype(), np.geterr()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("n", "k"), [(47, 1), (47, 2), (47, 46), (47, 47), (1, 1), (3, 2)])
 def test_every_budget_is_kept(name: str, n: int, k: int) -> None:
@@ -171,6 +174,7 @@ def test_every_budget_is_kept(name: str, n: int, k: int) -> None:
     assert chosen.scale > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("n", "k"), [(47, 0), (47, -1), (47, 48), (1, 0), (1, 2)])
 def test_other_budgets_are_refused(name: str, n: int, k: int) -> None:
@@ -190,6 +194,7 @@ def largest_remainder(labels: NDArray[np.int64], k: int) -> dict[int, int]:
     return quotas
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 7, 10, 20, 46])
 @pytest.mark.parametrize("name", [name for name in NAMES if ENTRIES[name].wrapper == "class"])
 def test_classes_get_their_quotas(name: str, k: int) -> None:

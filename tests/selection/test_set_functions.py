@@ -75,6 +75,7 @@ def test_golden_picks_and_gains(key: str, function: Callable[[Kernel], SetFuncti
 
 
 @given(name=st.sampled_from(KERNELS), function=st.sampled_from(sorted(MAKERS)), seed=st.integers(0, 2**32 - 1))
+@pytest.mark.slow
 @PROPERTY
 def test_gains_are_differences_of_the_definition(name: str, function: str, seed: int) -> None:
     x = points(seed)
@@ -90,6 +91,7 @@ def test_gains_are_differences_of_the_definition(name: str, function: str, seed:
         picks.append(pick)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("function", [*MAKERS, "disparity-min"])
 def test_rows_asked_at_different_times_gain_what_rows_always_asked_gain(name: str, function: str) -> None:
@@ -133,6 +135,7 @@ def test_float32_features_give_float32_right_gains(name: str, function: str) -> 
     np.testing.assert_allclose(ours.gains(ALL)[rest], expected, rtol=FLOAT32_GAIN, atol=FLOAT32_GAIN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("cells", [1, 7, 100])
 def test_the_size_of_a_chunk_changes_nothing(name: str, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:

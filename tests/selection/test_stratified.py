@@ -15,6 +15,7 @@ from raysubset.selection.stratified import Stratified, equal_width, fill_smalles
 from raysubset.testing.selectors import SelectorContract
 
 
+@pytest.mark.slow
 class TestStratified(SelectorContract):
     @pytest.fixture(
         params=[Stratified("entropy"), Stratified("loss", bins=1, prune=0), Stratified("el2n", 3, 0.9)]
@@ -69,6 +70,7 @@ def test_bins_have_equal_widths() -> None:
     assert equal_width(np.array([huge, huge]), 4).tolist() == [0, 0]
 
 
+@pytest.mark.slow
 def test_rows_inside_a_bin_are_equally_likely() -> None:
     values = np.r_[np.zeros(4), np.ones(8)]
     context, rng, counts = pool("aum", values), generator(0), np.zeros(12)

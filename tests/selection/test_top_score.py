@@ -20,6 +20,7 @@ COMPUTED = ["entropy", "least-confidence", "margin", "loss", "el2n", "grand"]
 SVP, FORGETTING = golden("svp"), golden("forgetting")
 
 
+@pytest.mark.slow
 class TestTopScore(SelectorContract):
     @pytest.fixture(params=[*COMPUTED, "gradient", "prediction, lowest"])
     def selector(self, request: pytest.FixtureRequest) -> Selector:
@@ -65,6 +66,7 @@ def test_unlearned_rows_beat_the_largest_finite_score_and_tie_fairly() -> None:
 @pytest.mark.parametrize("name", COMPUTED)
 @PROPERTY
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 30), data=st.data())
+@pytest.mark.slow
 def test_permuted_pools_give_the_same_rows(name: str, seed: int, n: int, data: st.DataObject) -> None:
     k, rng = data.draw(st.integers(1, n)), np.random.default_rng(seed)
     context = make_context("mixed", n=max(n, 3))
