@@ -166,7 +166,7 @@ _CASES = (
         "the same, 50,000 rows, 10 % of all",
         a_tenth,
         50_000,
-        3_000,
+        15_000,
         (ours(Craig()), ours(PerClass(Craig()), "raysubset by class")),
         "coverage error",
         error,

@@ -7,6 +7,7 @@ of the machine over all. ``python -m raysubset.bench.runs JOB`` is such a proces
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -43,6 +44,8 @@ class Run:
         picked: Rows chosen.
         cpu_s, wall_s, extra_bytes: See `Reading`; NaN and None if the run failed.
         quality: The case's measure; NaN if the run failed.
+        load: The machine's load average of the last minute; neighbours take memory bandwidth, and with it CPU
+            seconds, from whoever needs much of it.
         note: Why it failed, else "".
     """
 
@@ -56,6 +59,7 @@ class Run:
     wall_s: float = np.nan
     extra_bytes: int | None = None
     quality: float = np.nan
+    load: float = np.nan
     note: str = ""
 
 
@@ -106,7 +110,7 @@ def solve(case: Case, contender: Contender, known: Context, most_rows: int | Non
             middle.wall_s,
             max((r.extra_bytes for r in readings if r.extra_bytes is not None), default=None),
         ),
-        case.quality(task, picked),
+        *(case.quality(task, picked), os.getloadavg()[0]),
     )
 
 

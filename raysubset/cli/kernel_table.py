@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -21,7 +22,8 @@ WIDTH = 120  # columns, where it is not a terminal that says how many there are
 
 def tell_run(run: Run, console: Console) -> None:
     """Print one line about a run that has ended."""
-    told = run.note or f"{_seconds(run.cpu_s)} CPU s, {_seconds(run.wall_s)} s, {run.quality:.6g}"
+    memory = "unknown" if run.extra_bytes is None else f"{run.extra_bytes / MEGABYTE:.0f} MB"
+    told = run.note or f"{_seconds(run.cpu_s)} CPU s, {_seconds(run.wall_s)} s, {memory}, {run.quality:.6g}"
     _say(f"{run.case}, {run.contender}, repeat {run.repeat}: {told}", console)
 
 
@@ -37,8 +39,13 @@ def print_tables(cases: Sequence[Case], runs: Sequence[Run]) -> None:
         for row in of_case:
             if row.note:
                 _say(f"{row.contender}: {row.note}", console)
+    loads = [run.load for run in runs if not run.note]
+    if loads:
+        _say(
+            f"Load average while measuring: {min(loads):.1f} to {max(loads):.1f}, {os.cpu_count()} CPUs.", console
+        )
     against = against_us(rows)
-    console.print("Against us:" if against else "Nothing falls against us.")
+    console.print("Against us:" if against else "No peer is better in anything measured here.")
     for sentence in against:
         _say(f"  {sentence}", console)
 

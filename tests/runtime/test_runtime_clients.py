@@ -29,17 +29,23 @@ N = 60_000  # large enough that its labels would not travel inside a message
 GROUPS = np.arange(N) * 7 // N
 
 
+@pytest.fixture(scope="module")
+def contract_client(ray_cluster):
+    """One actor for the whole suite: to choose by kernels it imports torch, which takes seconds."""
+    import ray
+
+    from raysubset.runtime.client import RaySelector, start_selector
+
+    actor = start_selector("contract", POOL_SIZE)
+    yield RaySelector(actor, KNOWN)
+    ray.kill(actor)
+
+
 @pytest.mark.ray
 class TestOverRay(ClientContract):
     @pytest.fixture
-    def client(self, ray_cluster, request):
-        import ray
-
-        from raysubset.runtime.client import RaySelector, start_selector
-
-        actor = start_selector(f"contract/{request.node.name}", POOL_SIZE)
-        yield RaySelector(actor, KNOWN)
-        ray.kill(actor)
+    def client(self, contract_client):
+        return contract_client
 
 
 def plan_of(name: str) -> SubsetPlan:
