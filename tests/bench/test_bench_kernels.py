@@ -16,7 +16,7 @@ from tolerances import FLOAT64, of_share
 from raysubset.bench import peers, runs
 from raysubset.bench.contenders import EPS, IMPORTANCE, Contender, by_matrix
 from raysubset.bench.kernel_rows import against_us, rows_of
-from raysubset.bench.kernels import CASES, Case, fall_of_loss, mean_importance
+from raysubset.bench.kernels import CASES, Case, mean_importance
 from raysubset.bench.measure import Reading, metered
 from raysubset.bench.model_outputs import KEYS, observe_briefly, read_outputs, write_outputs
 from raysubset.bench.quality import Picked, coverage_error, loss_after, match_residual
@@ -25,6 +25,7 @@ from raysubset.cli import main
 from raysubset.data.dataset import Dataset
 from raysubset.errors import DataError
 from raysubset.seeds import generator
+from raysubset.selection.glister import Glister
 from raysubset.selection.gradients import Gradients
 from raysubset.selection.protocol import Context, Target
 from raysubset.selection.sampling import class_quotas
@@ -211,12 +212,25 @@ def test_peers_go_class_after_class_and_their_rows_are_those_of_the_pool(known: 
     assert (run.picked, run.quality) == (N // 10, coverage_error(of(known), rows, known.labels))
 
 
-def test_the_fall_of_the_loss_is_that_of_one_step_for_all_rows(known: Context) -> None:
+def test_glister_is_judged_by_the_step_it_is_chosen_by(known: Context) -> None:
     assert known.target is not None
     task, rows = CASES["glister"].task(known, N), np.array([3, 5])
-    before, after = (loss_after(of(known), some, known.target, 0.05 / task.k) for some in (rows[:0], rows))
+    before, each, mean = (loss_after(of(known), rows, known.target, eta) for eta in (0.0, 0.05, 0.05 / 1000))
     assert task.k == N // 50
-    assert fall_of_loss(task, Picked(rows)) == pytest.approx(before - after, rel=FLOAT64)
+    assert CASES["glister"].quality(task, Picked(rows)) == pytest.approx(each, rel=FLOAT64)
+    assert CASES["glister-mean"].quality(task, Picked(rows)) == pytest.approx(
+        before - mean, rel=FLOAT64, abs=1e-15
+    )
+
+
+@pytest.mark.parametrize(("name", "eta"), [("glister", 0.05), ("glister-mean", 0.05 / 1000)])
+def test_glister_does_not_follow_a_default_step(name: str, eta: float, known: Context) -> None:
+    task = CASES[name].task(known, N)
+    step = next(CASES[name].contenders[1].steps(task, 0))
+    expected = Glister(greedy="exact", eta=eta).select(known, task.k, generator(0, "unused"))
+    assert step().rows.tolist() == expected.indices.tolist()
+    other = Glister(greedy="exact", eta=0.05 if eta < 0.05 else 0.05 / 1000)
+    assert step().rows.tolist() != other.select(known, task.k, generator(0, "unused")).indices.tolist()
 
 
 @pytest.mark.slow
