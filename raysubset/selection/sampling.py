@@ -34,9 +34,10 @@ def draw(
 ) -> NDArray[np.int64]:
     """Draw m of n rows as `gumbel_top_m` does; from `RACE_FROM` rows on by the race, with the same law.
 
-    In both, a row's noise depends on the stream and the row alone, and the draw for m is a prefix of the draw for
-    m + 1; the two noises differ. Arguments, result and errors are those of `gumbel_top_m`, ``device`` is the torch
-    device of the race's sweep.
+    In both, a row's noise depends on the stream and the row alone, and the draw for m is part of the draw for
+    m + 1; the two noises differ. Arguments and errors are those of `gumbel_top_m`, ``device`` is the torch device
+    of the race's sweep. The race gives its rows in ascending order: sorting 10 million of them by their keys would
+    take as long as the draw, and an epoch has an order of its own.
 
     Cost: That of `gumbel_top_m`, or of `raysubset.selection.kernels.race.race_top_m`.
     """
@@ -47,7 +48,7 @@ def draw(
 
     if scale != "none" or importance.dtype not in (np.float32, np.float64):
         importance = rescale(_checked(importance, m), scale)
-    return race_top_m(importance, m, rng, temperature, device=device)
+    return race_top_m(importance, m, rng, temperature, ordered=False, device=device)
 
 
 def gumbel_top_m(

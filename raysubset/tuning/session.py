@@ -39,6 +39,7 @@ def open_session(run: Run, dashboard: bool = False) -> Iterator[Session]:
         selector = start_selector(f"raysubset/{run.folder.resolve()}", len(train), gpus=slots.selector_gpus)
         rows, transform = store_split(train), Transform.fit(train.inputs)
         evidence = shared_evidence(run.folder, run.experiment, rows, transform, run.data.num_classes, slots)
+        run.note(settings={**run.info.settings, "evidence": evidence.how, "evidence_samples": evidence.samples})
         pool = Pool(rows, store_split(validation), transform, run.data.num_classes, selector, evidence)
         yield Session(run, pool, slots)
 
