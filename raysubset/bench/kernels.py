@@ -234,7 +234,7 @@ _CASES = (
         1_100_000,
         (
             our_draw(),
-            our_draw("raysubset, by row", ordered=False),
+            our_draw("raysubset, drawing order", ordered=True),
             our_draw("raysubset, torch alone", numba=False),
             multinomial(),
             gumbel_topk(),
@@ -251,7 +251,7 @@ _CASES = (
         a_tenth_by_loss,
         100_000_000,
         1_100_000,
-        (our_draw(), our_draw("raysubset, by row", ordered=False), gumbel_topk()),
+        (our_draw(), our_draw("raysubset, drawing order", ordered=True), gumbel_topk()),
         "mean importance",
         mean_importance,
         "equal",

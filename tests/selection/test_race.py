@@ -357,7 +357,7 @@ def test_draw_is_the_race_above_the_crossover() -> None:
         draw(values, 9, generator(1), 0.5, "zscore").tolist()
         == race_top_m(scaled, 9, generator(1), 0.5, ordered=False).tolist()
     )
-    assert draw(np.arange(100), 9, generator(1), 1e-6).tolist() == list(range(99, 90, -1))
+    assert draw(np.arange(100), 9, generator(1), 1e-6).tolist() == list(range(91, 100))
     with pytest.raises(OptionsError, match="scale='minmax'"):
         draw(values, 9, generator(1), scale="minmax")  # type: ignore[arg-type]
     context = Context(100, None, {"loss": values.astype(np.float32)})
