@@ -20,7 +20,8 @@ from typer import Option
 from raysubset.cli.arrays import context_of, read_array
 from raysubset.errors import OptionsError, RaysubsetError, StorageError
 from raysubset.seeds import generator
-from raysubset.selection.catalog import ENTRIES, find_selector, habits_of, known_selectors
+from raysubset.selection.catalog import find_selector, habits_of, known_selectors
+from raysubset.selection.entries import ENTRIES
 from raysubset.selection.protocol import Selector
 from raysubset.selection.timing import Habits
 from raysubset.selection.wrappers import PerClass

@@ -15,7 +15,8 @@ from raysubset.cli import main
 from raysubset.cli.select import _scalar as parse_option
 from raysubset.errors import OptionsError
 from raysubset.seeds import generator
-from raysubset.selection.catalog import ENTRIES, known_selectors
+from raysubset.selection.catalog import known_selectors
+from raysubset.selection.entries import ENTRIES
 from raysubset.selection.kernels import backend
 from raysubset.selection.protocol import Context
 from raysubset.selection.uniform import UniformRandom

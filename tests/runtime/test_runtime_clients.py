@@ -12,7 +12,7 @@ import pytest
 from raysubset.proxy.memory import EpochSignals
 from raysubset.proxy.service import SelectorService
 from raysubset.proxy.stream import StreamSpec
-from raysubset.selection.catalog import ENTRIES
+from raysubset.selection.entries import ENTRIES
 from raysubset.selection.plan import SubsetPlan
 from raysubset.selection.protocol import Context
 from raysubset.testing.clients import (

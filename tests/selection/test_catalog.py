@@ -19,8 +19,9 @@ from raysubset.errors import OptionsError, PluginError, PluginWarning, UnknownNa
 from raysubset.seeds import generator
 from raysubset.selection import catalog
 from raysubset.selection.asp import ProxySampling
-from raysubset.selection.catalog import ENTRIES, Method, find_selector, habits_of, is_known, known_selectors
+from raysubset.selection.catalog import Method, find_selector, habits_of, is_known, known_selectors
 from raysubset.selection.craig import Craig
+from raysubset.selection.entries import ENTRIES
 from raysubset.selection.gradmatch import GradMatch
 from raysubset.selection.k_center import KCenter
 from raysubset.selection.per_batch import PerBatch

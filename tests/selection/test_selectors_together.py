@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from raysubset.errors import BudgetError, RaysubsetError
 from raysubset.seeds import generator
-from raysubset.selection.catalog import ENTRIES, find_selector
+from raysubset.selection.catalog import find_selector
+from raysubset.selection.entries import ENTRIES
 from raysubset.selection.kernels import backend
 from raysubset.selection.protocol import Context, Selector
 from raysubset.selection.wrappers import PerClass

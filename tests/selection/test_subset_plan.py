@@ -12,7 +12,7 @@ from tolerances import PROPERTY
 
 from raysubset.errors import BudgetError, OptionsError, UnknownNameError
 from raysubset.selection.asp import ProxySampling
-from raysubset.selection.catalog import ENTRIES
+from raysubset.selection.entries import ENTRIES
 from raysubset.selection.mixture import METRICS
 from raysubset.selection.plan import METRIC_CHOICES, SubsetPlan, steering_size
 from raysubset.selection.ratio import subset_sizes
