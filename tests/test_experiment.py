@@ -81,6 +81,7 @@ domains = {
 }
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(
     plans,

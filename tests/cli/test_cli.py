@@ -102,6 +102,7 @@ def test_data_says_what_it_holds(capsys) -> None:
     assert facts["shape"] == [1, 28, 28]
 
 
+@pytest.mark.slow
 def test_report_of_no_run(capsys, tmp_path) -> None:
     code, _, err = run(capsys, "report", str(tmp_path / "none"))
     assert code == 2

@@ -181,6 +181,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     httpd.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("server")
 def test_download_fills_the_cache(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     dataset = load_dataset("mnist")
@@ -192,6 +193,7 @@ def test_download_fills_the_cache(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert load_dataset("mnist", download=False).fingerprint() == dataset.fingerprint()
 
 
+@pytest.mark.slow
 def test_a_broken_download_leaves_nothing_behind(server: Path, tmp_path: Path) -> None:
     (server / "t10k-images-idx3-ubyte.gz").write_bytes(b"cut short")
     with pytest.raises(DatasetNotFoundError, match=r"download: 127\.0\.0\.1: "):

@@ -11,6 +11,7 @@ from raysubset.errors import OptionsError
 LABELS = st.lists(st.integers(0, 6), min_size=2, max_size=80).map(lambda values: np.array(values, dtype=np.int64))
 
 
+@pytest.mark.slow
 @given(labels=LABELS, fraction=st.floats(0.02, 0.98), seed=st.integers(0, 2**32))
 def test_split_is_a_partition_of_the_exact_size(labels: np.ndarray, fraction: float, seed: int) -> None:
     total = round(fraction * len(labels))
@@ -64,6 +65,7 @@ def test_split_depends_on_the_seed_alone() -> None:
     assert np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
 
 
+@pytest.mark.slow
 def test_every_row_is_as_likely() -> None:
     labels = np.repeat([0, 1], 20)
     times = sum(np.isin(np.arange(40), stratified_split(labels, 0.25, seed)[1]) for seed in range(2000))

@@ -92,6 +92,7 @@ def test_the_best_so_far_always_goes_on(story: list[tuple[int, int, float]], eta
             assert kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eta", [2, 3, 4])
 def test_about_one_in_eta_goes_on(eta: int) -> None:
     rng = np.random.default_rng(0)
@@ -137,6 +138,7 @@ def test_a_trial_that_trains_again_is_judged_again() -> None:
     assert core.losses[0] == {"a": 0.5, "b": 9.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trials", [4, 16, 60])
 @pytest.mark.parametrize("eta", [2, 3])
 def test_the_expected_cost_is_that_of_random_losses(trials: int, eta: int) -> None:

@@ -44,11 +44,13 @@ def parameters(name: str, shape: tuple[int, ...] = (3, 32, 32), classes: int = 1
     return sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.slow
 def test_every_model_has_the_parameters_counted_by_hand() -> None:
     assert set(EXACT) == set(model_names())
     assert {name: parameters(name) for name in EXACT} == EXACT
 
 
+@pytest.mark.slow
 def test_counts_match_the_published_table() -> None:
     for name, thousands in ASP_TABLE_7.items():
         assert abs(parameters(name) / 1000 - thousands) < 1, name
@@ -83,6 +85,7 @@ def test_says_which_input_it_needs(name: str, shape: tuple[int, ...], said: str)
         build_model(name, num_classes=10, input_shape=shape, seed=0)
 
 
+@pytest.mark.slow
 def test_resnet_halves_the_image_twice_or_three_times() -> None:
     image = torch.zeros(1, 3, 32, 32)
     for name, shape in (("resnet8", (1, 64, 8, 8)), ("resnet18", (1, 512, 4, 4)), ("resnet50", (1, 2048, 4, 4))):

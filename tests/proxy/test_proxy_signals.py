@@ -126,6 +126,7 @@ class Network(nn.Module):
         return logits
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(
     batch=st.integers(2, 6),

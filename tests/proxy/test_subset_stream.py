@@ -52,6 +52,7 @@ def advance(stream: SubsetStream, epochs: range, diverged: bool = False) -> list
     return served
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(plans, st.integers(0, 2**32), st.integers(0, EPOCHS), st.booleans(), st.booleans())
 def test_a_restored_stream_serves_what_the_uninterrupted_one_serves(
@@ -69,6 +70,7 @@ def test_a_restored_stream_serves_what_the_uninterrupted_one_serves(
     assert twin.memory.rejected == stream.memory.rejected
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(plans, st.integers(0, 2**32))
 def test_asking_and_recording_again_change_nothing(plan: SubsetPlan, seed: int) -> None:

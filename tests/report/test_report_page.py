@@ -81,6 +81,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page]:
 SEARCHED = ["best-samples", "best-seconds", "curves", "rungs", "subsets", "costs"]
 
 
+@pytest.mark.slow
 def test_a_whole_run_shows_every_figure_and_the_headline_first(whole: tuple[str, Page]) -> None:
     _, page = whole
     assert figure_ids(page) == [*SEARCHED, "space-0", "space-1", "space-2", "space-3"]
@@ -93,6 +94,7 @@ def test_a_whole_run_shows_every_figure_and_the_headline_first(whole: tuple[str,
     assert "unfinished" not in words
 
 
+@pytest.mark.slow
 def test_the_page_asks_nobody_for_anything(whole: tuple[str, Page]) -> None:
     text, page = whole
     for tag, attrs in page.elements:
@@ -308,6 +310,7 @@ def test_a_page_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "run.json"]
 
 
+@pytest.mark.slow
 def test_records_load_no_heavy_library_and_the_page_neither_torch_nor_ray() -> None:
     code = (
         "import sys, raysubset.report.records, raysubset.report.tables\n"

@@ -31,6 +31,7 @@ def gathered(digits, plan: SubsetPlan, seed: int = 0):
     return evidence_for(digits, plan, model="mlp", recipe=RECIPE, seed=seed)
 
 
+@pytest.mark.slow
 def test_a_scout_says_how_it_learned_every_row(digits) -> None:
     n = len(digits.train)
     plan = SubsetPlan(selector="el2n", scout_epochs=3, scout_models=2)
@@ -47,6 +48,7 @@ def test_a_scout_says_how_it_learned_every_row(digits) -> None:
     assert evidence.how == "2 x mlp after 3 epochs trained on all 600 rows"
 
 
+@pytest.mark.slow
 def test_a_seed_fixes_the_evidence(digits) -> None:
     plan = SubsetPlan(selector="el2n", scout_epochs=1)
     first, again, other = gathered(digits, plan), gathered(digits, plan), gathered(digits, plan, seed=1)
@@ -54,6 +56,7 @@ def test_a_seed_fixes_the_evidence(digits) -> None:
     np.testing.assert_array_equal(first.context.signals["aum"], again.context.signals["aum"])
 
 
+@pytest.mark.slow
 def test_irreducible_losses_come_from_the_held_out_rows_alone(digits) -> None:
     n = len(digits.train)
     plan = SubsetPlan(selector="rho-loss", scout_epochs=12)
@@ -66,6 +69,7 @@ def test_irreducible_losses_come_from_the_held_out_rows_alone(digits) -> None:
     assert evidence.samples == 12 * held_out + round(n / 3) == plan.scouting_samples(n)
 
 
+@pytest.mark.slow
 def test_principal_components_keep_what_varies(digits) -> None:
     evidence = gathered(digits, SubsetPlan(selector="k-center", embedding="pca"))
     features = evidence.context.features

@@ -119,6 +119,7 @@ def test_float32_pools_larger_than_the_sample(path: str, kind: str) -> None:
     assert found.costs[-1] < 1.02 * exact.costs[-1]
 
 
+@pytest.mark.slow
 def test_both_paths_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     if not backend.numba_available():
         pytest.skip("numba is not installed")
@@ -184,6 +185,7 @@ def test_picks_of_shuffled_rows_map_back(n: int, seed: int) -> None:
     check_bookkeeping(losses, mapped, FLOAT64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 17, 1100])
 def test_equal_rows_are_picked_in_order_and_the_first_stands_for_the_rest(path: str, n: int) -> None:
     points = Gradients(np.full((n, 3), 0.7, np.float32), np.full((n, 2), 0.3, np.float32))

@@ -43,6 +43,7 @@ def test_empty_clusters_and_float32() -> None:
     assert prototype_distances(features, np.array([4, 4, 1])).tolist() == [1, 1, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["hard", "easy"])
 def test_separated_clusters_are_found_and_their_rows_ranked(keep: Any) -> None:
     rng = generator(0)

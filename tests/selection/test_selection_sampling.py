@@ -70,11 +70,13 @@ def pairs() -> NDArray[np.int64]:
     return np.array([gumbel_top_m(V, 2, rng) for _ in range(DRAWS)])
 
 
+@pytest.mark.slow
 def test_first_rows_follow_the_golden_softmax(pairs: NDArray[np.int64]) -> None:
     share = np.bincount(pairs[:, 0], minlength=5) / DRAWS
     assert (np.abs(share - EXPECTED["softmax"]) <= of_share(EXPECTED["softmax"], DRAWS)).all()
 
 
+@pytest.mark.slow
 def test_pairs_include_each_row_as_often_as_the_golden_law_says(pairs: NDArray[np.int64]) -> None:
     share, law = np.bincount(pairs.ravel(), minlength=5) / DRAWS, EXPECTED["inclusion_prob_m2"]
     assert (np.abs(share - law) <= of_share(law, DRAWS)).all()

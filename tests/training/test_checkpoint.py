@@ -50,6 +50,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert loaded["nested"][3] == b"bytes"
 
 
+@pytest.mark.slow
 @given(array=hnp.arrays(hnp.scalar_dtypes(), hnp.array_shapes(min_dims=0, min_side=0)))
 def test_arrays_return_bit_for_bit_or_are_refused(
     array: np.ndarray, tmp_path_factory: pytest.TempPathFactory

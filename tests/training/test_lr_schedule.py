@@ -56,6 +56,7 @@ def test_steps_fall_on_the_epoch_they_name(step_epochs: int, epochs: int) -> Non
     assert drops == [e // min(step_epochs, epochs) for e in range(min(epochs, 100))]
 
 
+@pytest.mark.slow
 @given(a=UNIT, b=UNIT, lr=st.floats(1e-6, 10), floor=st.floats(0, 1))
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step", "multistep"])
 def test_stays_in_bounds_and_never_rises(schedule: str, a: float, b: float, lr: float, floor: float) -> None:

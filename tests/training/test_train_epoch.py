@@ -57,6 +57,7 @@ def train(model: nn.Module, batches: list[Batch], recipe: Recipe, **options: Any
     return train_epoch(model, batches, optimizer, recipe, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "rmsprop"])
 @pytest.mark.parametrize(("name", "shape"), [("lenet", (1, 28, 28)), ("resnet8", (3, 16, 16))])

@@ -124,6 +124,7 @@ def test_admission_comes_back_as_it_was(tmp_path) -> None:
     assert resumed.ledger.spent == search.ledger.spent
 
 
+@pytest.mark.slow
 def test_tpe_is_repeatable_learns_and_survives_failed_trials() -> None:
     from raysubset.tuning.searchers import make_searcher
 
