@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from raysubset.data.batches import RowSource, evaluation_batches
 from raysubset.data.transform import Transform
-from raysubset.errors import ModelError, SelectionError
+from raysubset.errors import ModelError, NonFiniteLossError, SelectionError
 from raysubset.models.head import last_linear
 from raysubset.models.mode import evaluation_mode
 from raysubset.selection.outputs import Outputs
@@ -41,7 +41,7 @@ def observe(
 
     Raises:
         ModelError: The model has no last ``nn.Linear``, or that layer does not see one row a sample.
-        SelectionError: An output is not finite (the training has diverged).
+        NonFiniteLossError: An output is not finite: the training has diverged since its last loss.
 
     Cost: one forward pass a row, 4 n (c + h) bytes.
     """
@@ -60,7 +60,7 @@ def observe(
     try:
         return Outputs(np.concatenate(logits), np.concatenate(features), learning_rate)
     except SelectionError as error:
-        raise SelectionError(f"{error} Most likely the training has diverged.") from error
+        raise NonFiniteLossError(f"{error} Most likely the training has diverged.") from error
 
 
 def _one_row_a_sample(seen: list[Tensor], rows: int) -> Tensor:

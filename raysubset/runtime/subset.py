@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from raysubset.data.batches import ArraySource, Batch, epoch_batches
+from raysubset.data.batches import ArraySource, Batch
 from raysubset.data.dataset import Dataset
 from raysubset.data.transform import Transform
 from raysubset.errors import SelectorError
@@ -28,11 +28,11 @@ from raysubset.proxy.observe import observe
 from raysubset.proxy.service import SelectorService
 from raysubset.proxy.signals import SignalLog, features_behind
 from raysubset.proxy.stream import EpochSubset, StreamSpec
+from raysubset.runtime.batches import subset_batches
 from raysubset.runtime.client import RaySelector, SelectorClient, start_selector
 from raysubset.runtime.evidence import Evidence
 from raysubset.selection.plan import SubsetPlan
 from raysubset.selection.protocol import Context
-from raysubset.training.candidates import candidate_batch_size, chosen_batches
 from raysubset.training.loss import weighted_cross_entropy
 
 _serial = count()  # tells apart the subsets that one process opens
@@ -121,21 +121,15 @@ class Subset:
             self._client.close(self._trial)
 
     def _batches(self, subset: EpochSubset, model: nn.Module | None) -> Iterator[Batch]:
-        candidates, size = len(subset.selection), self._batch_size
-        if subset.chooser is not None:
-            size = candidate_batch_size(size, subset.size, candidates)
-        batches = epoch_batches(
+        return subset_batches(
             self._source,
-            subset.selection,
+            subset,
             self.transform,
-            batch_size=size,
+            model,
+            batch_size=self._batch_size,
             seed=self._seed,
-            epoch=subset.epoch,
             device=self._device,
         )
-        if subset.chooser is None or model is None:
-            return batches
-        return chosen_batches(model, batches, subset.chooser, subset.size, candidates, self._seed, subset.epoch)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs to go on with the epoch now being trained, from its beginning."""

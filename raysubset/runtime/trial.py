@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from raysubset.data.batches import Batch, RowSource, epoch_batches, evaluation_batches
+from raysubset.data.batches import Batch, RowSource, evaluation_batches
 from raysubset.data.transform import Transform
 from raysubset.errors import NonFiniteLossError
 from raysubset.hpo.pairing import TrialSeeds
@@ -30,10 +30,10 @@ from raysubset.proxy.observe import observe
 from raysubset.proxy.signals import SignalRecorder
 from raysubset.proxy.stream import EpochSubset, StreamSpec
 from raysubset.runtime.affordable import affordable
+from raysubset.runtime.batches import subset_batches
 from raysubset.runtime.client import SelectorClient
 from raysubset.seeds import seed64
 from raysubset.selection.plan import SubsetPlan
-from raysubset.training.candidates import candidate_batch_size, chosen_batches
 from raysubset.training.evaluate import Evaluation, evaluate
 from raysubset.training.loop import train_epoch
 from raysubset.training.optimizer import build_optimizer
@@ -131,15 +131,16 @@ class Trial:
         """Train one epoch on its subset; slots that a warm start skips are passed over.
 
         Raises:
-            NonFiniteLossError: The loss became NaN or infinite; nothing of the epoch is recorded.
+            NonFiniteLossError: The loss, or an output that a selector looks at, became NaN or infinite; nothing of
+                the epoch is recorded.
         """
         self.epoch = self._timetable.next_epoch(self.epoch)
         recipe, seed = self.spec.recipe, self.spec.seeds.subset
         progress = epoch_progress(recipe, epoch=self.epoch, consumed=self.samples_trained, planned=self._planned)
         started = perf_counter()
+        self.samples_consumed += int(self._timetable.charges[self.epoch])
         subset = self._next_subset(lr_at(recipe, progress(0)))
         select_s = perf_counter() - started
-        charge = int(self._timetable.charges[self.epoch])
         batches = self._batches(subset)
         observer = None if self._recorder is None else _Timed(self._recorder)
         started = perf_counter()
@@ -155,7 +156,7 @@ class Trial:
                 observer=observer,
             )
         except NonFiniteLossError:
-            self.samples_consumed += subset.size + charge  # spent, if in vain
+            self.samples_consumed += subset.size  # spent, if in vain
             raise
         train_s = perf_counter() - started
         if observer is not None:
@@ -163,7 +164,7 @@ class Trial:
             train_s -= observer.seconds
         self.epoch += 1
         self.samples_trained += result.samples
-        self.samples_consumed += result.samples + charge
+        self.samples_consumed += result.samples
         return EpochReport(
             self.epoch, self.samples_consumed, subset.ratio, subset.metric, result.mean_loss, train_s, select_s
         )
@@ -183,23 +184,15 @@ class Trial:
         return self._client.next(self.spec.trial, self.epoch)
 
     def _batches(self, subset: EpochSubset) -> Iterator[Batch]:
-        recipe, candidates, size = self.spec.recipe, len(subset.selection), self.spec.recipe.batch_size
-        if subset.chooser is not None:
-            size = candidate_batch_size(size, subset.size, candidates)
-        batches = epoch_batches(
+        return subset_batches(
             self._train,
-            subset.selection,
+            subset,
             self._transform,
-            batch_size=size,
+            self.model,
+            batch_size=self.spec.recipe.batch_size,
             seed=self.spec.seeds.subset,
-            epoch=self.epoch,
             device=self.spec.device,
-            channels_last=recipe.channels_last,
-        )
-        if subset.chooser is None:
-            return batches
-        return chosen_batches(
-            self.model, batches, subset.chooser, subset.size, candidates, self.spec.seeds.subset, self.epoch
+            channels_last=self.spec.recipe.channels_last,
         )
 
     def _record(self, observer: _Timed) -> float:

@@ -8,6 +8,7 @@ nothing, and rows that met nothing for long catch up in one matrix product.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -54,7 +55,7 @@ class Pairs(Protocol):
         ...
 
 
-class _Memo:
+class _Memo(ABC):
     """Which picks each row has met, and what they left in its state.
 
     ``_meet`` brings rows from pick ``start`` to now. ``unmet`` (bool[r, now - start]) says which of these picks
@@ -105,8 +106,8 @@ class _Memo:
             self.level = None
         self.met[rows] = now
 
-    def _meet(self, rows: Rows, start: int, new: Rows, unmet: Tensor | None) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _meet(self, rows: Rows, start: int, new: Rows, unmet: Tensor | None) -> None: ...
 
 
 class PairSums(_Memo):

@@ -169,7 +169,7 @@ def _describe(
         n_test=0 if data.test is None else len(data.test),
         model=experiment.model_name,
         selector=plan.name,
-        metric=plan.metric,
+        metric=plan.metric if plan.selector == "asp" else "none",
         ratio=plan.ratio,
         schedule=plan.schedule,
         budget=plan.budget,

@@ -142,7 +142,7 @@ class Session:
                 points=points,
                 searcher=run.searcher if own else None,
                 scheduler=run.scheduler if own else None,
-                elapsed_s=known.wall_s if known else 0.0,
+                elapsed_s=known.wall_s if known else self.pool.evidence.seconds if own else 0.0,
                 checkpoint_every_s=run.checkpoint_every_s,
             )
         info = known if known and known.finished else self._charged(outcome.info) if own else outcome.info
@@ -152,12 +152,11 @@ class Session:
         return outcome
 
     def _charged(self, info: StageInfo) -> StageInfo:
-        """Add what the evidence cost: it was gathered for the search."""
+        """Add the samples of the evidence: it was gathered for the search (whose clock began with it)."""
         evidence = self.pool.evidence
         return replace(
             info,
             samples=info.samples + evidence.samples,
-            wall_s=info.wall_s + evidence.seconds,
             planned_samples=(info.planned_samples or 0) + evidence.samples,
         )
 

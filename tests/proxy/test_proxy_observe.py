@@ -9,7 +9,7 @@ from torch import nn
 
 from raysubset.data.batches import ArraySource
 from raysubset.data.transform import Transform
-from raysubset.errors import ModelError, SelectionError
+from raysubset.errors import ModelError, NonFiniteLossError
 from raysubset.models.catalog import build_model
 from raysubset.proxy.observe import OBSERVATION_BATCH, observe
 
@@ -42,7 +42,7 @@ def test_batch_statistics_are_not_touched(digits) -> None:
 def test_a_diverged_model_is_named(digits) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     nn.init.constant_(model[1].bias, float("nan"))
-    with pytest.raises(SelectionError, match=r"row 0 .* diverged"):
+    with pytest.raises(NonFiniteLossError, match=r"row 0 .* diverged"):  # as a search expects of such a trial
         observe(model, ArraySource(digits.train), Transform.fit(digits.train.inputs))
 
 

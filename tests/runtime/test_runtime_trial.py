@@ -158,3 +158,15 @@ def test_the_ray_client_gives_the_same_training(digits, ray_cluster) -> None:
         assert near.run_epoch().train_loss == far.run_epoch().train_loss
     far.close()
     ray.kill(actor)
+
+
+def test_a_model_that_diverged_after_its_last_loss_is_charged_and_named(digits) -> None:
+    plan = SubsetPlan(selector="k-center", evidence="model", ratio=0.2, select_every=1, first_epoch="scheduled")
+    trial = make_trial(digits, plan=plan, model="mlp")
+    trial.run_epoch()
+    spent = trial.samples_consumed
+    with torch.no_grad():
+        next(trial.model.parameters()).fill_(float("inf"))
+    with pytest.raises(NonFiniteLossError, match="diverged"):
+        trial.run_epoch()
+    assert trial.samples_consumed == spent + round(len(digits.train) / 3)
