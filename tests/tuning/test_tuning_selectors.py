@@ -12,8 +12,6 @@ import raysubset as rs
 from raysubset.errors import SlowSelectorWarning
 from raysubset.report.records import read_records
 from raysubset.report.run_info import RunInfo
-from raysubset.training.checkpoint import load_checkpoint
-from raysubset.tuning.evidence import EVIDENCE_FOLDER
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -59,9 +57,6 @@ def test_shared_evidence_is_gathered_charged_and_kept_once(digits, ray_cluster, 
     trained = sum(max(r.samples_consumed for r in rows if r.trial == t) for t in {row.trial for row in rows})
     assert info.stages["search"].samples == trained + plan.scouting_samples(info.n_train)
     assert {row.metric_used for row in rows} == {"el2n"}
-    seconds = load_checkpoint(tmp_path / "s" / EVIDENCE_FOLDER)["seconds"]
-    assert info.stages["search"].wall_s >= seconds + max(row.train_s for row in rows)
-    assert min(row.finished_s for row in rows) > seconds, "the search's clock began with its evidence"
     monkeypatch.setattr("raysubset.tuning.evidence._gather", None)  # it lies in the run's folder
     search(digits, tmp_path, plan, resume=True)
 

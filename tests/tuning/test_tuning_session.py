@@ -1,0 +1,58 @@
+"""What a stage's record says of the evidence it began with, over interruptions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from raysubset.errors import InterruptedRunError
+from raysubset.report.run_info import StageInfo
+from raysubset.tuning.session import Session
+from raysubset.tuning.stage import StageOutcome
+
+EVIDENCE = SimpleNamespace(samples=1_000, seconds=7.0)
+
+
+class FakeRun(SimpleNamespace):
+    """A run that keeps its notes."""
+
+    def note(self, **changes) -> None:
+        self.info = SimpleNamespace(**{**vars(self.info), **changes})
+
+
+def session(folder: Path) -> Session:
+    run = FakeRun(
+        folder=folder,
+        experiment=SimpleNamespace(name="r"),
+        info=SimpleNamespace(stages={}),
+        listener=None,
+        searcher=None,
+        scheduler=None,
+        checkpoint_every_s=20.0,
+    )
+    return Session(run, SimpleNamespace(evidence=EVIDENCE), None)  # type: ignore[arg-type]
+
+
+def test_evidence_is_counted_once_however_often_a_search_is_resumed(tmp_path, monkeypatch) -> None:
+    began = []
+
+    def run_stage(*_, elapsed_s: float, **__) -> StageOutcome:
+        began.append(elapsed_s)
+        ended = len(began) >= 3
+        info = StageInfo(elapsed_s + 10.0, 500 * len(began), len(began), ended, planned_samples=3_000)
+        return StageOutcome(info, not ended, {})
+
+    monkeypatch.setattr("raysubset.tuning.session.run_stage", run_stage)
+    opened = session(tmp_path)
+    for _ in range(2):
+        with pytest.raises(InterruptedRunError):
+            opened._run("search", opened.run.experiment, None)
+    opened._run("search", opened.run.experiment, None)
+    assert began == [7.0, 17.0, 27.0]
+    search = opened.run.info.stages["search"]
+    assert (search.wall_s, search.samples, search.planned_samples) == (37.0, 2_500, 4_000)
+    opened._run("retrain", opened.run.experiment, [{}])
+    assert began[-1] == 0.0
+    assert opened.run.info.stages["retrain"].samples == 2_000
