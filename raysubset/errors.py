@@ -85,6 +85,10 @@ class SearchFailedError(RaysubsetError, RuntimeError):
     """Not one trial of a search could be judged; the message lists the reasons they gave."""
 
 
+class SchedulerError(RaysubsetError, RuntimeError):
+    """A scheduler heard something that cannot have happened: an unknown trial, an id given twice."""
+
+
 class InterruptedRunError(RaysubsetError):
     """A run was stopped before its end; what is done is kept and can be resumed."""
 

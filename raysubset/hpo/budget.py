@@ -1,45 +1,60 @@
-"""How much a search may spend, counted in samples."""
+"""How much a search may spend, counted in samples and, if asked, in seconds."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from raysubset.errors import BudgetError
 
 
 @dataclass(slots=True)
-class SampleLedger:
+class Ledger:
     """What a search has spent and has promised to spend.
 
-    A trial is admitted while spent + committed < budget; committed is what the live trials still need to their
-    next rung. Running trials are never cut, so a search overshoots by at most the open commitments.
+    A job (a trial on its way to a rung) is admitted while spent + committed < samples and the time is not up;
+    committed is what the running trials still need to reach their rungs. Once the samples are spent or the time is
+    up, running trials end with the epoch they are in: a search overshoots by at most one epoch a worker.
 
     Attributes:
-        budget: Samples the search may spend.
+        samples: Samples the search may spend.
+        seconds: Wall seconds it may take.
+        elapsed_s: The last time heard of.
         spent: trial -> samples consumed.
-        committed: live trial -> samples to its next rung.
+        committed: running trial -> samples to its next rung.
+        total, promised: Their sums.
     """
 
-    budget: float
+    samples: float = math.inf
+    seconds: float = math.inf
+    elapsed_s: float = 0.0
     spent: dict[str, int] = field(default_factory=dict)
     committed: dict[str, float] = field(default_factory=dict)
+    total: int = 0
+    promised: float = 0.0
 
     @property
-    def total(self) -> int:
-        """Samples spent so far, over all trials."""
-        return sum(self.spent.values())
+    def exhausted(self) -> bool:
+        """True once nothing may be trained any more."""
+        return self.total >= self.samples or self.elapsed_s >= self.seconds
 
     def admits(self) -> bool:
-        """True while another trial may start."""
-        return self.total + sum(self.committed.values()) < self.budget
+        """True while another job may start."""
+        return self.total + self.promised < self.samples and self.elapsed_s < self.seconds
 
     def update(self, trial: str, samples_consumed: int, next_level: float | None) -> None:
-        """Note where a trial stands, and the level it is heading for (None when it has ended)."""
-        self.spent[trial] = max(samples_consumed, self.spent.get(trial, 0))
-        if next_level is None:
-            self.committed.pop(trial, None)
-        else:
+        """Note where a trial stands, and the level it is heading for (None when it does not run)."""
+        before = self.spent.get(trial, 0)
+        self.spent[trial] = max(samples_consumed, before)
+        self.total += self.spent[trial] - before
+        self.promised -= self.committed.pop(trial, 0.0)
+        if next_level is not None:
             self.committed[trial] = max(0.0, next_level - samples_consumed)
+            self.promised += self.committed[trial]
+
+    def tick(self, elapsed_s: float) -> None:
+        """Note the time; it never goes back."""
+        self.elapsed_s = max(self.elapsed_s, elapsed_s)
 
 
 def sample_budget(full_epochs: float, ratio: float, n: int, first_level: float) -> float:
@@ -61,3 +76,8 @@ def sample_budget(full_epochs: float, ratio: float, n: int, first_level: float) 
             f"needs {first_level:,.0f} to be judged once. Raise the budget or the ratio."
         )
     return budget
+
+
+def time_budget(full_seconds: float, ratio: float) -> float:
+    """Return the seconds of a search at ``ratio`` whose full-data twin may take ``full_seconds``."""
+    return ratio * full_seconds

@@ -1,8 +1,8 @@
 """Asynchronous successive halving, stopping type: a pure core without clock, cluster or randomness.
 
 When a trial reaches a rung, its loss is compared with those already there: it goes on if it is not worse than
-the best 1/eta quantile of them, else it stops for good. The first trial at a rung always goes on. A trial is
-judged at a rung once, at the highest rung its report reached.
+the best 1/eta quantile of them, else it stops for good. The first trial at a rung always goes on. No trial is ever
+paused, so no checkpoint is needed; the price is that early trials are judged by few.
 
 References:
     [1] Li et al., 2020, "A system for massively parallel hyperparameter tuning", arXiv:1810.05934.
@@ -11,74 +11,77 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-
-from raysubset.hpo.rungs import Rungs
+from raysubset.errors import SchedulerError
+from raysubset.hpo.history import History
+from raysubset.hpo.rungs import Rungs, check_eta
+from raysubset.hpo.scheduler import Verdict
 
 
 @dataclass(slots=True)
 class StoppingHalving:
-    """Rungs, and the losses seen at each; state goes to and from JSON.
+    """Asynchronous halving that never pauses.
 
     Attributes:
-        rungs: Where trials are judged.
-        eta: Reduction factor.
-        losses: rung index -> trial -> loss (inf for a failed one).
+        rungs: How many, >= 1.
+        eta: Reduction factor, >= 2.
+        losses: For each rung, trial -> loss.
     """
 
-    rungs: Rungs
+    rungs: int
     eta: int = 3
-    losses: list[dict[str, float]] = field(default_factory=list)
+    losses: list[dict[str, float]] = field(init=False)
+    _sorted: list[list[float]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.losses = self.losses or [{} for _ in self.rungs.levels]
+        check_eta(self.eta)
+        self.losses = [{} for _ in range(self.rungs)]
+        self._sorted = [[] for _ in range(self.rungs)]
 
-    def keep(self, trial: str, samples_consumed: int, loss: float) -> bool:
-        """Judge a report.
+    @property
+    def pauses(self) -> bool:
+        """False: trials go on or stop."""
+        return False
 
-        Args:
-            trial: Trial id.
-            samples_consumed: Where the trial stands.
-            loss: Its score, smaller is better; NaN counts as infinitely bad.
+    def opening(self, history: History) -> int:
+        """Return the only bracket."""
+        return 0
 
-        Returns:
-            True if the trial may go on. A report between rungs, or at a rung already judged, may.
-        """
-        rung = self.rungs.reached(samples_consumed)
-        if rung < 0 or any(trial in judged for judged in self.losses[rung:]):
-            return True
-        earlier = list(self.losses[rung].values())
+    def start(self, trial: str, bracket: int) -> int:
+        """Let every trial head for the lowest rung."""
+        return 0
+
+    def promotable(self) -> None:
+        """Name nobody: no trial is ever paused."""
+
+    def promote(self, trial: str) -> int:
+        """Refuse: no trial is ever paused."""
+        raise SchedulerError(f"Trial {trial!r} cannot be promoted: halving of the stopping type pauses no trial.")
+
+    def judge(self, trial: str, rung: int, loss: float) -> Verdict:
+        """Let a trial go on if it is not worse than the best 1/eta of those judged before. Cost: O(log n)."""
+        if any(trial in judged for judged in self.losses[rung:]):
+            return Verdict.CONTINUE
+        earlier = self._sorted[rung]
         loss = math.inf if math.isnan(loss) else loss
+        keeps = not earlier or loss <= _quantile(earlier, 1 / self.eta)
         self.losses[rung][trial] = loss
-        return not earlier or loss <= _quantile(earlier, 1 / self.eta)
+        insort(earlier, loss)
+        return Verdict.CONTINUE if keeps and rung < self.rungs - 1 else Verdict.STOP
 
-    def forget(self, trial: str, beyond: float = 0.0) -> None:
-        """Take back what was judged of a trial above ``beyond`` samples: it will train that part again."""
-        for level, judged in zip(self.rungs.levels, self.losses, strict=True):
-            if level > beyond:
-                judged.pop(trial, None)
+    def withdraw(self, trial: str) -> None:
+        """Leave what was judged."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the state in plain types; an infinite loss becomes None."""
-        finite = [{t: x if math.isfinite(x) else None for t, x in judged.items()} for judged in self.losses]
-        return {
-            "levels": list(self.rungs.levels),
-            "epochs": list(self.rungs.epochs),
-            "eta": self.eta,
-            "losses": finite,
-        }
+    def close(self) -> None:
+        """Change nothing: nobody waits."""
 
-    @classmethod
-    def from_json(cls, state: Mapping[str, Any]) -> StoppingHalving:
-        """Rebuild the core from `to_json`."""
-        losses = [
-            {t: math.inf if x is None else float(x) for t, x in judged.items()} for judged in state["losses"]
-        ]
-        return cls(Rungs(tuple(state["levels"]), tuple(state["epochs"])), int(state["eta"]), losses)
+    def rewind(self, trial: str, rung: int) -> None:
+        """Take back what was judged of a trial from ``rung`` on."""
+        for judged, ordered in zip(self.losses[rung:], self._sorted[rung:], strict=True):
+            if (loss := judged.pop(trial, None)) is not None:
+                del ordered[bisect_left(ordered, loss)]
 
 
 def expected_samples(rungs: Rungs, trials: int, eta: int) -> float:
@@ -101,12 +104,11 @@ def _expected_survivors(arrivals: float, eta: int) -> float:
     return sum(passing[:whole]) + (arrivals - whole) * passing[whole]
 
 
-def _quantile(losses: list[float], share: float) -> float:
-    """Linear quantile that survives infinities (numpy's would make inf - inf = NaN)."""
-    ordered = np.sort(losses)
+def _quantile(ordered: list[float], share: float) -> float:
+    """Linear quantile of sorted losses that survives infinities (numpy's would make inf - inf = NaN)."""
     position = share * (len(ordered) - 1)
     low = math.floor(position)
-    below, above = float(ordered[low]), float(ordered[min(low + 1, len(ordered) - 1)])
+    below, above = ordered[low], ordered[min(low + 1, len(ordered) - 1)]
     if position == low or above == below:
         return below
     return below + (above - below) * (position - low)

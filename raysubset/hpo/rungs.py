@@ -9,6 +9,7 @@ is in cost. Levels that fall on the same epoch are one rung: they would judge th
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +18,23 @@ from numpy.typing import NDArray
 from raysubset.errors import OptionsError
 
 
-def max_halvings(resource: int, eta: int) -> int:
-    """Return the largest K with eta^K <= resource, in integers: log(243)/log(3) floors to 4 in binary.
+def check_eta(eta: int) -> None:
+    """Refuse a reduction factor that reduces nothing.
 
     Raises:
         OptionsError: eta below 2.
     """
     if eta < 2:
         raise OptionsError(f"eta={eta!r}, need an int of at least 2 (3 keeps the best third at each rung).")
+
+
+def max_halvings(resource: int, eta: int) -> int:
+    """Return the largest K with eta^K <= resource, in integers: log(243)/log(3) floors to 4 in binary.
+
+    Raises:
+        OptionsError: eta below 2.
+    """
+    check_eta(eta)
     halvings, power = 0, eta
     while power <= resource:
         halvings, power = halvings + 1, power * eta
@@ -50,7 +60,7 @@ class Rungs:
 
     def reached(self, samples_consumed: int) -> int:
         """Return the index of the highest rung reached, -1 before the first."""
-        return int(np.searchsorted(self.levels, samples_consumed, side="right")) - 1
+        return bisect_right(self.levels, samples_consumed) - 1
 
 
 def sample_levels(total: float, halvings: int, eta: int = 3) -> NDArray[np.float64]:
