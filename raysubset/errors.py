@@ -107,3 +107,7 @@ class PluginWarning(UserWarning):
 
 class SlowSelectorWarning(UserWarning):
     """A selector would cost more than training on everything; adaptive random takes its place."""
+
+
+class FewRungsWarning(UserWarning):
+    """Trials can be stopped early fewer than twice; the message says why and what would mend it."""

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import tomli_w
 
 from raysubset.errors import OptionsError, UnknownNameError
+from raysubset.hpo.catalog import SCHEDULERS, SEARCHERS
+from raysubset.hpo.fidelity import Anneal, FidelityOptions, Mode, Promote
 from raysubset.hpo.pairing import PAIRINGS, Pairing
+from raysubset.hpo.rungs import PLACES, Place
 from raysubset.hpo.space import Space, check_space, space_from_plain, space_to_plain
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.recipe import Recipe
@@ -21,8 +24,6 @@ if TYPE_CHECKING:
     from raysubset.models.catalog import ModelBuilder  # brings PyTorch, which an experiment does not need
 
 Score = Literal["loss", "accuracy"]
-SEARCHERS: tuple[str, ...] = ("tpe", "random")
-SCHEDULERS: tuple[str, ...] = ("asha", "none")
 EVALUATE: tuple[str, ...] = ("rungs", "epochs")
 
 
@@ -31,8 +32,10 @@ class SearchOptions:
     """How configurations are proposed, judged and paid for.
 
     Attributes:
-        search: "tpe" or "random".
-        scheduler: "asha" (stopping type, rungs in samples) or "none" (every trial runs to its end).
+        search: "tpe", "random", "grid", "bo" (Bayesian optimisation), "bohb" or "hyper-tune".
+        scheduler: "asha" (asynchronous halving, stopping type), "asha-promote" (promotion type), "dasha" (delayed
+            promotions), "halving" (synchronous), "hyperband", "hyper-tune", "median", or "none": every trial runs
+            to its end.
         trials: Configurations at most, >= 1.
         concurrency: Trials at a time; 0 takes as many as the cluster's CPUs or GPUs serve.
         eta: Reduction factor of the rungs, >= 2.
@@ -42,6 +45,13 @@ class SearchOptions:
         retrain: Best configurations retrained on all data, 0 for none.
         budget_epochs: Full-data epochs (over all trials) that the full search may cost; this one may cost ratio
             times that. None: as many samples as all trials could consume.
+        time_budget_s: Wall seconds that the full search may take; this one may take ratio times that. None: no
+            limit.
+        place: Rungs at equal steps of "samples" or of "epochs" (in the logarithm), or "auto": samples, unless fewer
+            than two halvings fit that way.
+        fidelity, promote, anneal, levels: What a lower rung is and how a trial passes on, see
+            `hpo.fidelity.FidelityOptions`.
+        earlier: Folder of an earlier run whose results the searcher starts from; "" for none.
 
     Raises:
         UnknownNameError: search or scheduler unknown.
@@ -58,6 +68,13 @@ class SearchOptions:
     pairing: Pairing = "both"
     retrain: int = 3
     budget_epochs: float | None = None
+    time_budget_s: float | None = None
+    place: Place = "samples"
+    fidelity: Mode = "prefix"
+    promote: Promote = "auto"
+    anneal: Anneal = "auto"
+    levels: int | None = None
+    earlier: str = ""
 
     def __post_init__(self) -> None:
         if self.search not in SEARCHERS:
@@ -70,6 +87,7 @@ class SearchOptions:
                 ("score", self.score, get_args(Score)),
                 ("evaluate", self.evaluate, EVALUATE),
                 ("pairing", self.pairing, PAIRINGS),
+                ("place", self.place, PLACES),
             )
             if value not in allowed
         ]
@@ -81,10 +99,17 @@ class SearchOptions:
         ):
             if value < least:
                 faults.append(f"{name}={value}, need at least {least}")
-        if self.budget_epochs is not None and not self.budget_epochs > 0:
-            faults.append(f"budget_epochs={self.budget_epochs!r}, need a number > 0")
+        for name, limit in (("budget_epochs", self.budget_epochs), ("time_budget_s", self.time_budget_s)):
+            if limit is not None and not limit > 0:
+                faults.append(f"{name}={limit!r}, need a number > 0")
         if faults:
             raise OptionsError.of("SearchOptions", faults)
+        _ = self.fidelity_options
+
+    @property
+    def fidelity_options(self) -> FidelityOptions:
+        """The four options of the ladder as one checked object."""
+        return FidelityOptions(mode=self.fidelity, promote=self.promote, anneal=self.anneal, levels=self.levels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +159,9 @@ class Experiment:
         return f"{named.__module__}:{named.__qualname__}"
 
     def on_full_data(self) -> Experiment:
-        """Return the same search with every trial on all the data."""
-        return replace(self, plan=SubsetPlan.full())
+        """Return the same search with every trial on all the data; there is no smaller ratio to begin with."""
+        options = replace(self.search, fidelity="prefix", promote="auto", anneal="auto")
+        return replace(self, plan=SubsetPlan.full(), search=options)
 
     def to_toml(self) -> str:
         """Return the experiment as TOML; a callable model is written as "module:name"."""

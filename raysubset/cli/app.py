@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from raysubset.cli import bench, data, hpo, report, select
+from raysubset.cli import bench, corr, data, hpo, report, select, simulate, studies
 from raysubset.errors import InterruptedRunError, RaysubsetError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -21,10 +21,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("hpo")(hpo.hpo)
+app.command("corr")(corr.corr)
 app.command("report")(report.report)
 app.command("data")(data.data)
 app.add_typer(bench.bench, name="bench")
 app.command("select")(select.select)
+app.command("simulate")(simulate.simulate)
+app.command("hpo-dss")(studies.hpo_dss)
+app.command("hpo-table")(studies.hpo_table)
 
 
 def _version(show: bool) -> None:

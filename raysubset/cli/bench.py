@@ -114,7 +114,9 @@ def _table(title: str, rows: list[Row]) -> Table:
         "selection",
         "evidence",
     ):
-        table.add_column(heading, justify="left" if heading in ("selector", "verdict") else "right")
+        names = heading in ("selector", "verdict")
+        table.add_column(heading, justify="left" if names else "right", overflow="fold")
+    table.columns[0].min_width = max(len(row.selector) for row in rows)
     for row in rows:
         failed = math.isnan(row.accuracy)
         table.add_row(

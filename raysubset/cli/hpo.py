@@ -17,7 +17,9 @@ from raysubset.cli.output import print_summary
 from raysubset.data.catalog import load_dataset
 from raysubset.errors import InterruptedRunError, OptionsError
 from raysubset.experiment import Experiment, Score, SearchOptions
+from raysubset.hpo.fidelity import Anneal, Mode, Promote
 from raysubset.hpo.pairing import Pairing
+from raysubset.hpo.rungs import Place
 from raysubset.hpo.space import Domain, space_from_plain
 from raysubset.selection.plan import FirstEpochChoice, SubsetPlan
 from raysubset.selection.ratio import Schedule
@@ -50,8 +52,19 @@ def hpo(
     metric: Annotated[str, Option(help="mixture, gradient, loss, entropy, prediction or random.")] = "mixture",
     schedule: Annotated[Schedule, Option(help="Subset sizes: large first, or all alike.")] = "dynamic",
     first_epoch: Annotated[FirstEpochChoice, Option(help="auto is scheduled in a search.")] = "auto",
-    search: Annotated[str, Option(help="tpe or random.")] = "tpe",
-    scheduler: Annotated[str, Option(help="asha or none.")] = "asha",
+    search: Annotated[str, Option(help="tpe, random, grid, bo, bohb or hyper-tune.")] = "tpe",
+    scheduler: Annotated[
+        str,
+        Option(help="asha, asha-promote, dasha, halving, hyperband, hyper-tune, median or none."),
+    ] = "asha",
+    eta: Annotated[int, Option(help="A rung keeps one in so many trials.")] = 3,
+    place: Annotated[Place, Option(help="Rungs at equal steps of samples or epochs.")] = "samples",
+    fidelity: Annotated[
+        Mode, Option(help="A lower rung is a prefix of the training, a smaller ratio, or a shorter restart.")
+    ] = "prefix",
+    promote: Annotated[Promote, Option(help="How a trial goes on at the next level.")] = "auto",
+    anneal: Annotated[Anneal, Option(help="Learning rate over the levels of a ratio ladder.")] = "auto",
+    levels: Annotated[int | None, Option(help="Levels, the last included (default: as many as fit).")] = None,
     trials: Annotated[int | None, Option(help="Configurations to try.")] = None,
     epochs: Annotated[int | None, Option(help="Epochs of a whole trial.")] = None,
     space: Annotated[Path | None, Option(help="TOML file with the search space.")] = None,
@@ -63,6 +76,11 @@ def hpo(
         float | None,
         Option(help="Full-data epochs the full search may cost; a subset search gets ratio times that."),
     ] = None,
+    time_budget: Annotated[
+        float | None,
+        Option(help="Seconds that the full search may take; a subset search gets ratio times that."),
+    ] = None,
+    earlier: Annotated[Path | None, Option(help="Folder of an earlier run to start the searcher from.")] = None,
     retrain: Annotated[int | None, Option(help="Best configurations retrained on all data.")] = None,
     seed: Annotated[int, Option(help="The seed of everything.")] = 0,
     name: Annotated[str | None, Option(help="Run name (default: data, model and time).")] = None,
@@ -94,6 +112,14 @@ def hpo(
     options = SearchOptions(
         search=search,
         scheduler=scheduler,
+        eta=eta,
+        place=place,
+        fidelity=fidelity,
+        promote=promote,
+        anneal=anneal,
+        levels=levels,
+        time_budget_s=time_budget,
+        earlier="" if earlier is None else str(earlier),
         concurrency=concurrency,
         score=score,
         evaluate=evaluate,
@@ -169,13 +195,13 @@ def _announce(run: Run, console: Console) -> None:
     from raysubset.hpo.halving import expected_samples
     from raysubset.tuning.presets import seconds_per_sample
     from raysubset.tuning.progress import duration
-    from raysubset.tuning.stage import stage_rungs
+    from raysubset.tuning.stage import stage_ladder
 
     experiment, options = run.experiment, run.experiment.search
     n = run.info.n_train
-    rungs = stage_rungs(experiment, n)
+    rungs = stage_ladder(experiment, n).rungs
     samples = expected_samples(rungs, options.trials, options.eta)
-    on_all = expected_samples(stage_rungs(experiment.on_full_data(), n), options.trials, options.eta)
+    on_all = expected_samples(stage_ladder(experiment.on_full_data(), n).rungs, options.trials, options.eta)
     shape, classes = run.data.input_shape, run.data.num_classes
     seconds = samples * seconds_per_sample(experiment.model, shape, classes, experiment.recipe.batch_size)
     lines = [

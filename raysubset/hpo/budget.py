@@ -40,7 +40,7 @@ class Ledger:
 
     def admits(self) -> bool:
         """True while another job may start."""
-        return self.total + self.promised < self.samples and self.elapsed_s < self.seconds
+        return not self.exhausted and self.total + self.promised < self.samples
 
     def update(self, trial: str, samples_consumed: int, next_level: float | None) -> None:
         """Note where a trial stands, and the level it is heading for (None when it does not run)."""
@@ -51,6 +51,8 @@ class Ledger:
         if next_level is not None:
             self.committed[trial] = max(0.0, next_level - samples_consumed)
             self.promised += self.committed[trial]
+        if not self.committed:
+            self.promised = 0.0  # and not what roundings left of it
 
     def tick(self, elapsed_s: float) -> None:
         """Note the time; it never goes back."""

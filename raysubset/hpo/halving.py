@@ -11,77 +11,35 @@ References:
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from raysubset.errors import SchedulerError
-from raysubset.hpo.history import History
 from raysubset.hpo.rungs import Rungs, check_eta
-from raysubset.hpo.scheduler import Verdict
+from raysubset.hpo.stopping import StoppingRule
 
 
 @dataclass(slots=True)
-class StoppingHalving:
+class StoppingHalving(StoppingRule):
     """Asynchronous halving that never pauses.
 
     Attributes:
         rungs: How many, >= 1.
         eta: Reduction factor, >= 2.
         losses: For each rung, trial -> loss.
+
+    Raises:
+        OptionsError: eta below 2.
     """
 
-    rungs: int
     eta: int = 3
-    losses: list[dict[str, float]] = field(init=False)
-    _sorted: list[list[float]] = field(init=False)
 
     def __post_init__(self) -> None:
         check_eta(self.eta)
-        self.losses = [{} for _ in range(self.rungs)]
-        self._sorted = [[] for _ in range(self.rungs)]
+        StoppingRule.__post_init__(self)  # super() would mean the class before it had slots
 
-    @property
-    def pauses(self) -> bool:
-        """False: trials go on or stop."""
-        return False
-
-    def opening(self, history: History) -> int:
-        """Return the only bracket."""
-        return 0
-
-    def start(self, trial: str, bracket: int) -> int:
-        """Let every trial head for the lowest rung."""
-        return 0
-
-    def promotable(self) -> None:
-        """Name nobody: no trial is ever paused."""
-
-    def promote(self, trial: str) -> int:
-        """Refuse: no trial is ever paused."""
-        raise SchedulerError(f"Trial {trial!r} cannot be promoted: halving of the stopping type pauses no trial.")
-
-    def judge(self, trial: str, rung: int, loss: float) -> Verdict:
-        """Let a trial go on if it is not worse than the best 1/eta of those judged before. Cost: O(log n)."""
-        if any(trial in judged for judged in self.losses[rung:]):
-            return Verdict.CONTINUE
-        earlier = self._sorted[rung]
-        loss = math.inf if math.isnan(loss) else loss
-        keeps = not earlier or loss <= _quantile(earlier, 1 / self.eta)
-        self.losses[rung][trial] = loss
-        insort(earlier, loss)
-        return Verdict.CONTINUE if keeps and rung < self.rungs - 1 else Verdict.STOP
-
-    def withdraw(self, trial: str) -> None:
-        """Leave what was judged."""
-
-    def close(self) -> None:
-        """Change nothing: nobody waits."""
-
-    def rewind(self, trial: str, rung: int) -> None:
-        """Take back what was judged of a trial from ``rung`` on."""
-        for judged, ordered in zip(self.losses[rung:], self._sorted[rung:], strict=True):
-            if (loss := judged.pop(trial, None)) is not None:
-                del ordered[bisect_left(ordered, loss)]
+    def keeps(self, rung: int, loss: float, earlier: Sequence[float]) -> bool:
+        """Keep a trial that is not worse than the best 1/eta of those judged before, and the first."""
+        return not earlier or loss <= _quantile(earlier, 1 / self.eta)
 
 
 def expected_samples(rungs: Rungs, trials: int, eta: int) -> float:
@@ -104,7 +62,7 @@ def _expected_survivors(arrivals: float, eta: int) -> float:
     return sum(passing[:whole]) + (arrivals - whole) * passing[whole]
 
 
-def _quantile(ordered: list[float], share: float) -> float:
+def _quantile(ordered: Sequence[float], share: float) -> float:
     """Linear quantile of sorted losses that survives infinities (numpy's would make inf - inf = NaN)."""
     position = share * (len(ordered) - 1)
     low = math.floor(position)

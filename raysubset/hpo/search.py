@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raysubset.errors import SchedulerError
+from raysubset.errors import OptionsError, SchedulerError
 from raysubset.hpo.budget import Ledger
 from raysubset.hpo.history import History, Point
 from raysubset.hpo.proposer import Proposer
@@ -49,8 +49,8 @@ class Search:
         rungs: Where trials are judged, in samples consumed.
         scheduler: Who goes on.
         proposer: What is tried.
-        trials: Configurations at most.
-        concurrency: Running trials at most.
+        trials: Configurations at most, >= 1.
+        concurrency: Running trials at most, >= 1.
         ledger: The budget.
         history: What earlier searches found; a fresh one otherwise.
         journal: Hears every event, in order.
@@ -59,6 +59,9 @@ class Search:
         running: trial -> rung it is heading for.
         paused: Trials that may be promoted.
         closed: No configuration will be started any more.
+
+    Raises:
+        OptionsError: trials or concurrency below 1.
     """
 
     def __init__(
@@ -73,6 +76,9 @@ class Search:
         history: History | None = None,
         journal: Callable[[Event], None] | None = None,
     ) -> None:
+        asked = {"trials": trials, "concurrency": concurrency}
+        if faults := [f"{name}={value!r}, need an int >= 1" for name, value in asked.items() if value < 1]:
+            raise OptionsError.of("Search", faults)
         self.rungs, self.scheduler, self.proposer = rungs, scheduler, proposer
         self.trials, self.concurrency = trials, concurrency
         self.ledger = ledger or Ledger()
@@ -82,12 +88,17 @@ class Search:
         self.started = 0
         self.closed = False
         self._journal = journal
+        self._judged: dict[
+            str, list[tuple[int, int]]
+        ] = {}  # samples and rung, after (0, the rung below its first)
+        self._target: dict[str, int] = {}  # the rung a trial heads for, or where it ended or waits
 
     # ------------------------------------------------------------------ deciding
 
     def ask(self) -> Start | Promotion | None:
         """Return the next job and count it as running, or None if nothing may start now."""
-        return self.next_promotion() or self.next_start()
+        job = self.next_promotion() or self.next_start()
+        return job or self.next_promotion()  # a bracket may have waited for the close
 
     def next_promotion(self) -> Promotion | None:
         """Promote a paused trial, if one deserves it, a worker is free and the budget allows."""
@@ -114,8 +125,6 @@ class Search:
             return None
         trial = f"{self.started:04d}"
         self._apply({"event": "start", "trial": trial, "bracket": bracket, "point": dict(point)})
-        if self.started >= self.trials:
-            self._apply({"event": "close"})
         return Start(trial, point, self.running[trial])
 
     def _promotable(self) -> str | None:
@@ -154,12 +163,23 @@ class Search:
             trial: Any started trial; one that has ended already is left as it is.
             samples: Samples it has consumed in all, as far as known.
             failed: It counts as infinitely bad at the rung it was heading for.
+
+        Raises:
+            SchedulerError: No such trial was started.
         """
+        self._check_started(trial)
         if trial in self.running or trial in self.paused:
             self._apply({"event": "end", "trial": trial, "samples": samples, "failed": failed})
 
     def rewind(self, trial: str, samples: int) -> None:
-        """Take back what a trial did after ``samples``: it runs again from there, after a fault."""
+        """Take back what a trial did after ``samples``: it runs again from there, after a fault.
+
+        It does not rise by this: it heads at most for the rung it was heading for, or where it was judged last.
+
+        Raises:
+            SchedulerError: No such trial was started.
+        """
+        self._check_started(trial)
         self._apply({"event": "rewind", "trial": trial, "samples": samples})
 
     def replay(self, events: Iterable[Event]) -> None:
@@ -189,8 +209,7 @@ class Search:
         elif kind == "rewind":
             self._rewind(event["trial"], event["samples"])
         else:
-            self.closed = True
-            self.scheduler.close()
+            self._close()
         if self._journal is not None:
             self._journal(event)
         return verdict
@@ -200,11 +219,15 @@ class Search:
             raise SchedulerError(f"Trial id {trial!r} is given twice; every trial needs its own.")
         self.history.points[trial] = point
         self.started += 1
-        self._run(trial, self.scheduler.start(trial, bracket))
+        first = self.scheduler.start(trial, bracket)
+        self._judged[trial] = [(0, first - 1)]
+        self._run(trial, first)
+        if self.started >= self.trials:  # not an event of its own: a kill in between would let one more start
+            self._close()
 
     def _run(self, trial: str, rung: int) -> None:
         self.paused.pop(trial, None)
-        self.running[trial] = rung
+        self.running[trial] = self._target[trial] = rung
         self.ledger.update(trial, self.ledger.spent.get(trial, 0), self.rungs.levels[rung])
 
     def _hear(self, trial: str, samples: int, loss: float | None) -> Verdict:
@@ -212,7 +235,9 @@ class Search:
         if loss is not None and rung >= self.running[trial]:
             self.history.observe(trial, rung, loss)
             verdict = self.scheduler.judge(trial, rung, loss)
+            self._judged[trial].append((samples, rung))
             self.running[trial] = min(rung + 1, len(self.rungs.levels) - 1)
+            self._target[trial] = self.running[trial] if verdict is Verdict.CONTINUE else rung
         self.ledger.update(trial, samples, self.rungs.levels[self.running[trial]])
         if verdict is Verdict.CONTINUE and self.ledger.exhausted:
             self.scheduler.withdraw(trial)
@@ -233,12 +258,25 @@ class Search:
             self.history.failed.add(trial)
         self.scheduler.withdraw(trial)
 
+    def _close(self) -> None:
+        self.closed = True
+        self.scheduler.close()
+
     def _rewind(self, trial: str, samples: int) -> None:
-        rung = min(self.rungs.reached(samples) + 1, len(self.rungs.levels) - 1)
+        judged = self._judged[trial]
+        while judged[-1][0] > samples:
+            judged.pop()
+        rung = min(judged[-1][1] + 1, self._target[trial])
+        if judged[-1][1] == rung:  # it ended or waits here; now it is judged here again
+            judged.pop()
         self.history.forget(trial, rung)
         self.history.failed.discard(trial)
         self.scheduler.rewind(trial, rung)
         self._run(trial, rung)
+
+    def _check_started(self, trial: str) -> None:
+        if trial not in self._judged:
+            raise SchedulerError(f"Trial {trial!r} was never started. Running: {self._names()}.")
 
     def _names(self) -> str:
         return ", ".join(self.running) or "none"

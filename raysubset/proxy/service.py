@@ -13,8 +13,10 @@ from typing import Any
 from raysubset.errors import SelectorError
 from raysubset.proxy.memory import EpochSignals
 from raysubset.proxy.pool import Pool
+from raysubset.proxy.shared import Prior, SharedMemory
 from raysubset.proxy.stream import EpochSubset, StreamSpec, SubsetStream
 from raysubset.selection.outputs import Outputs
+from raysubset.selection.plan import SubsetPlan
 from raysubset.selection.protocol import Context
 
 
@@ -23,7 +25,11 @@ class UnknownTrialError(SelectorError):
 
 
 class SelectorService:
-    """One `SubsetStream` a trial.
+    """One `SubsetStream` a trial, and what the trials with ``first_epoch="shared"`` learn from each other.
+
+    Such a trial is told, when it is opened anew, what the closed ones and (while there are few of those) the
+    running ones remember, as of that moment. With one trial at a time that is the same in every run of a search;
+    with several, what is known at an opening depends on who was faster.
 
     Args:
         known: What is known of the training pool: its size at least, and the device of the selection kernels.
@@ -32,6 +38,7 @@ class SelectorService:
     def __init__(self, known: Context) -> None:
         self._pool, self._provided = Pool(known), ""
         self._streams: dict[str, SubsetStream] = {}
+        self._shared = SharedMemory(known.pool_size)
 
     def provide(self, key: str, context: Context) -> None:
         """Take what all trials shall know of the pool; trials opened from now on may use it.
@@ -49,10 +56,26 @@ class SelectorService:
         Raises:
             BudgetError: The plan's budget does not fit the pool.
         """
-        stream = SubsetStream(spec, self._pool)
+        learns = state is None and spec.plan.shares_memory
+        stream = SubsetStream(spec, self._pool, self._prior_for(trial, spec.plan) if learns else None)
         if state is not None:
             stream.restore(state)
         self._streams[trial] = stream
+
+    def _prior_for(self, trial: str, plan: SubsetPlan) -> Prior | None:
+        self._hear_running()
+        return self._shared.prior(trial, plan.shared_weight)
+
+    def _hear_running(self) -> None:
+        """Learn from open trials while there is room: they must not drive out what closed ones left."""
+        for trial in self._streams:
+            if not self._shared.full:
+                self._learn(trial)
+
+    def _learn(self, trial: str) -> None:
+        stream = self._streams[trial]
+        if stream.spec.plan.shares_memory:
+            self._shared.learn(trial, stream.epochs_recorded, stream.loss, stream.memory)
 
     def observe(self, trial: str, epoch: int, outputs: Outputs) -> None:
         """Take in what a trial's model says of the pool, see `SubsetStream.observe`."""
@@ -66,13 +89,46 @@ class SelectorService:
         """Remember an epoch's signals, see `SubsetStream.record`."""
         self._stream(trial).record(epoch, signals)
 
+    def rate(self, trial: str, loss: float) -> None:
+        """Hear a trial's validation loss; trials that share are weighed by it, see `SubsetPlan.shared_weight`."""
+        self._stream(trial).loss = float(loss)
+
     def state(self, trial: str) -> dict[str, Any]:
         """Return a trial's state for its checkpoint."""
         return self._stream(trial).state()
 
     def close(self, trial: str) -> None:
-        """Forget a trial; forgetting one that is not there is fine."""
-        self._streams.pop(trial, None)
+        """Forget a trial, but for what it shares; forgetting one that is not there is fine."""
+        if trial in self._streams:
+            self._learn(trial)
+            del self._streams[trial]
+
+    def contribution(self, trial: str) -> dict[str, Any] | None:
+        """Return what an open trial shares as of now, as part of a `shared_state`; None if that is nothing yet."""
+        self._stream(trial)
+        self._learn(trial)
+        return self._shared.contribution(trial)
+
+    def contributors(self) -> dict[str, int]:
+        """Return trial -> order of arrival, of all that is shared."""
+        return self._shared.numbers()
+
+    def shared_state(self) -> dict[str, Any]:
+        """Return what closed and running trials share, ready for a file: at most 32 times 4 n bytes and 4 kB."""
+        self._hear_running()
+        return self._shared.state()
+
+    def restore_shared(self, state: Mapping[str, Any]) -> dict[str, int]:
+        """Take in a `shared_state`, or several, in any order; a trial counts once.
+
+        Returns:
+            Trial -> order of arrival, of all that is shared from now on.
+
+        Raises:
+            SelectorError: It is of a pool of another size.
+        """
+        self._shared.merge(state)
+        return self._shared.numbers()
 
     def trials(self) -> tuple[str, ...]:
         """Return the open trials in order of opening."""

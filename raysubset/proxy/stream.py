@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from raysubset.errors import SelectorError
 from raysubset.proxy.memory import REMEMBERED, EpochSignals, ProxyMemory
 from raysubset.proxy.pool import Pool
+from raysubset.proxy.shared import Prior
 from raysubset.selection.mixture import METRICS
 from raysubset.selection.outputs import Outputs
 from raysubset.selection.plan import SubsetPlan, steering_size
@@ -71,16 +72,24 @@ class SubsetStream:
     Args:
         spec: Plan, epochs and seed.
         pool: The rows, and what all trials know of them.
+        prior: What earlier trials remember of the rows. It never changes: the subsets of a trial depend on its
+            own state alone, and the prior is part of that.
+
+    Attributes:
+        epochs_recorded: Those whose signals the memory is made of, also before a `handed_on`.
+        loss: The trial's validation loss when it was last judged, None before.
 
     Raises:
         BudgetError: The plan's budget does not fit this pool (see `selection.ratio`).
     """
 
-    def __init__(self, spec: StreamSpec, pool: Pool) -> None:
+    def __init__(self, spec: StreamSpec, pool: Pool, prior: Prior | None = None) -> None:
         self.spec = spec
+        self.epochs_recorded = 0
+        self.loss: float | None = None
         self.timetable = spec.plan.timetable(len(pool), spec.epochs)
         self.memory = ProxyMemory(len(pool))
-        self._pool = pool
+        self._pool, self._prior = pool, prior
         self._steering = pool.steering_rows(steering_size(spec.plan.habits.steering, len(pool)))
         self._outputs: tuple[int, Outputs] | None = None
         self._active: EpochSubset | None = None
@@ -122,7 +131,8 @@ class SubsetStream:
 
     def _choose(self, epoch: int) -> EpochSubset:
         plan, n, size = self.spec.plan, len(self._pool), int(self.timetable.sizes[epoch])
-        known = epoch >= self.timetable.first_choice
+        told = self._prior is not None and not plan.habits.warm_start
+        known = epoch >= self.timetable.first_choice or told
         rows = np.delete(np.arange(n), self._steering)
         if size == len(rows) and not (known and plan.habits.prunes):
             return EpochSubset(epoch, Selection.uniform(rows, n), "full", size)
@@ -151,6 +161,8 @@ class SubsetStream:
 
     def _remembered(self, metric: str) -> dict[str, NDArray[np.float32]]:
         names = [metric] if metric in METRICS else [*REMEMBERED]
+        if self._prior is not None:
+            return {name: self._prior.importance(name, self.memory) for name in names if name in REMEMBERED}
         return {
             name: self.memory.importance(name) for name in names if name in REMEMBERED and self.memory.seen.any()
         }
@@ -190,14 +202,21 @@ class SubsetStream:
             return False
         self.memory.record(epoch, signals)
         self._recorded = epoch
+        self.epochs_recorded += 1
         return True
 
     def state(self) -> dict[str, Any]:
-        """Return memory, served subset and position, ready for a checkpoint: 21 n + 12 m bytes."""
+        """Return all that the epochs to come depend on, ready for a checkpoint.
+
+        21 n + 12 m bytes for memory and subset, 4 n more and 4 kB for a prior.
+        """
         active = self._active
         return {
             "memory": self.memory.state(),
             "recorded": self._recorded,
+            "prior": None if self._prior is None else self._prior.state(),
+            "epochs_recorded": self.epochs_recorded,
+            "loss": self.loss,
             "active": None
             if active is None
             else {
@@ -212,7 +231,7 @@ class SubsetStream:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go back (or forward) to a saved state.
+        """Go back (or forward) to a saved state; one made of a memory alone holds no prior and no loss.
 
         Raises:
             SelectorError: The state is of a pool of another size.
@@ -221,6 +240,8 @@ class SubsetStream:
         if len(memory) != len(self.memory):
             raise SelectorError(f"The saved memory has {len(memory)} rows, this pool has {len(self.memory)}.")
         self.memory, self._recorded, self._active = memory, int(state["recorded"]), None
+        self._prior = None if (prior := state.get("prior")) is None else Prior.from_state(prior)
+        self.epochs_recorded, self.loss = int(state.get("epochs_recorded", 0)), state.get("loss")
         if (active := state["active"]) is not None:
             selection = Selection(
                 np.asarray(active["indices"]),
@@ -232,6 +253,11 @@ class SubsetStream:
             epoch, metric = int(active["epoch"]), str(active["metric"])
             chooser = self._chooser() if self.spec.plan.habits.in_batch and metric == self.spec.plan.name else None
             self._active = EpochSubset(epoch, selection, metric, int(active["size"]), chooser)
+
+
+def handed_on(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of a stream that stands before epoch 0 and knows what the one in ``state`` knew."""
+    return {**state, "recorded": -1, "active": None}
 
 
 def _spread(part: Selection, rows: NDArray[np.int64], pool_size: int) -> Selection:

@@ -1,6 +1,7 @@
-"""How far an accuracy on n test rows can be trusted.
+"""How far an accuracy can be trusted: on n test rows, and over n seeds.
 
-The intervals cover the draw of the test rows, not the draw of seeds: a second run may differ by more.
+Wilson's and Newcombe's intervals cover the draw of the test rows, not the draw of seeds: a second run may differ
+by more. Student's covers what differs from repeat to repeat.
 
 References:
     [1] Wilson, 1927, "Probable inference, the law of succession, and statistical inference",
@@ -12,14 +13,16 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 Z_95 = 1.959963984540054  # standard normal quantile of 0.975
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A measured value with its 95 % interval, all in the same unit (shares in [0, 1], differences in [-1, 1])."""
+    """A measured value with its 95 % interval, all in the same unit."""
 
     value: float
     low: float
@@ -44,3 +47,15 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
     below = math.hypot(first.value - first.low, second.high - second.value)
     above = math.hypot(first.high - first.value, second.value - second.low)
     return Estimate(gap, gap - below, gap + above)
+
+
+def student(values: Sequence[float]) -> Estimate | None:
+    """Return the mean of repeats with its 95 % Student interval; None for fewer than two of them, or with nan."""
+    n = len(values)
+    if n < 2 or any(math.isnan(value) for value in values):
+        return None
+    from scipy.special import stdtrit  # a third of a second to import
+
+    half = float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n)
+    mean = fmean(values)
+    return Estimate(mean, mean - half, mean + half)

@@ -8,6 +8,7 @@ from pathlib import Path
 from raysubset.report.costs import Savings, StageCost, savings, stage_costs
 from raysubset.report.intervals import Estimate, difference, wilson
 from raysubset.report.progress import BestPoint, Curve, best_so_far, curves
+from raysubset.report.rank_check import RankCheck, rank_check
 from raysubset.report.records import RECORDS_FILE, Records, read_records
 from raysubset.report.run_info import Result, RunInfo
 from raysubset.report.trials import EpochMix, RungCount, TrialOutcome, epoch_mix, outcomes, rung_counts
@@ -39,6 +40,7 @@ class Summary:
         warnings: What was left out of the records and why.
         trials: The search's trials, best first.
         rungs: Its trials by rung, empty without rungs.
+        ranks: Whether its rungs rank as later ones do, and as training on all data does.
         mix: What its epochs trained on.
         curves: Each trial's scores over its samples.
         best, best_full: The incumbent over samples and seconds.
@@ -52,6 +54,7 @@ class Summary:
     warnings: tuple[str, ...]
     trials: tuple[TrialOutcome, ...]
     rungs: tuple[RungCount, ...]
+    ranks: RankCheck
     mix: tuple[EpochMix, ...]
     curves: tuple[Curve, ...]
     best: tuple[BestPoint, ...]
@@ -83,6 +86,7 @@ def summarise(run: RunInfo, records: Records) -> Summary:
         warnings=records.warnings,
         trials=trials,
         rungs=rung_counts(search, trials),
+        ranks=rank_check(search, records.stage("retrain"), run.score),
         mix=epoch_mix(search),
         curves=curves(search, run.score),
         best=best_so_far(search, run.score),

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysubset.report.costs import StageCost, ratio
+from raysubset.report.rank_cells import STUDY_FILE, read_study
+from raysubset.report.rank_verdict import study_facts
+from raysubset.report.rank_words import COLUMNS, rank_line, rank_rows
 from raysubset.report.summary import Summary, read_summary
 from raysubset.report.wording import (
     NOT_MEASURED,
@@ -35,19 +38,21 @@ class Table:
 
 
 def summary_rows(run_folder: Path) -> list[tuple[str, str]]:
-    """Return (label, value) pairs that sum a run up, in the order they should be printed.
+    """Return (label, value) pairs that sum a run up, a search or a study, in the order they should be printed.
 
     Raises:
-        StorageError: run.json or records.jsonl cannot be read.
+        StorageError: run.json, records.jsonl or correlation.json cannot be read.
         RecordError: One of them is bad; the message names file and line.
     """
+    if (run_folder / STUDY_FILE).exists():
+        return study_facts(read_study(run_folder))
     return rows_of(read_summary(run_folder))
 
 
 def rows_of(summary: Summary) -> list[tuple[str, str]]:
     """Return the pairs of `summary_rows` from a summary already made."""
     run, saved, search = summary.run, summary.savings, summary.cost("search")
-    result = run.result
+    result, ranks = run.result, rank_line(summary.ranks)
     return [
         ("state", "finished" if summary.finished else "UNFINISHED: the numbers below are partial"),
         ("data set", f"{run.dataset} ({run.dataset_source})"),
@@ -68,6 +73,7 @@ def rows_of(summary: Summary) -> list[tuple[str, str]]:
         ("wall time, final training", seconds(_wall(summary, "retrain"))),
         ("selection share of trial time", percent(search.selection_share if search else None)),
         ("evaluation share of trial time", percent(search.evaluation_share if search else None)),
+        *([("rungs against later rungs", ranks)] if ranks else []),
     ]
 
 
@@ -120,6 +126,11 @@ def rung_table(summary: Summary) -> Table:
         (str(r.rung), count(r.epoch), str(r.reached), str(r.stopped), str(r.failed)) for r in summary.rungs
     )
     return Table("Trials by rung", ("rung", "first at epoch", "reached", "stopped here", "failed here"), rows)
+
+
+def rank_table(summary: Summary) -> Table:
+    """Return how the rungs rank against later ones, and against training on all data."""
+    return Table("Kendall's tau between two judgements of the same trials", COLUMNS, rank_rows(summary.ranks))
 
 
 def cost_table(summary: Summary) -> Table:

@@ -4,11 +4,18 @@
 its faults: `record` is fire and forget, and since Ray runs one caller's calls in order, the next `next` sees it.
 If the actor died and came back empty, the client opens its trials again and replays the signals recorded since
 their last saved state, so the subsets go on as if nothing had happened.
+
+Trials that share their memories leave something behind when they are closed: the client keeps that too, and gives
+it back to a restarted actor. What a trial was told when it was opened is part of its state, which the client
+fetches at once. Lost is only what was left by trials of a process that died before the actor did. Other processes
+give back theirs when they ask for something next, so a trial opened between a restart and that moment is told less
+than it might have been.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -32,6 +39,7 @@ class SelectorClient(Protocol):
     def observe(self, trial: str, epoch: int, outputs: Outputs) -> None: ...  # noqa: D102
     def next(self, trial: str, epoch: int) -> EpochSubset: ...  # noqa: D102
     def record(self, trial: str, epoch: int, signals: EpochSignals) -> None: ...  # noqa: D102
+    def rate(self, trial: str, loss: float) -> None: ...  # noqa: D102
     def state(self, trial: str) -> dict[str, Any]: ...  # noqa: D102
     def close(self, trial: str) -> None: ...  # noqa: D102
 
@@ -73,6 +81,7 @@ class _Opened:
     state: Mapping[str, Any] | None
     since: list[tuple[int, EpochSignals]] = field(default_factory=list)
     outputs: tuple[int, Outputs] | None = None
+    loss: float | None = None
     last_epoch: int = -1
 
 
@@ -81,12 +90,15 @@ class RaySelector:
 
     It keeps the signals recorded since a trial's last `state` (21 bytes a sample) and, for plans that look at the
     model, its last outputs (4 (c + h) bytes a row): that log is what survives the actor's death, wherever it
-    restarts.
+    restarts. What closed trials share it keeps while the actor does: all clients together 4 n bytes for each of at
+    most 32 trials.
 
     Args:
         actor: From `start_selector`.
         key: Names what the trials know of the pool; equal keys, equal knowledge.
         known: Labels and shared evidence, sent (or referred to) when a plan needs more than the pool's size.
+        shared: What trials of an earlier session shared, from `SelectorService.shared_state`; given to the actor
+            (and to a restarted one) when the first trial that shares is opened.
 
     Raises:
         SelectorError: The actor is gone for good (its node and every retry failed).
@@ -97,19 +109,29 @@ class RaySelector:
         actor: ActorHandle[SelectorService],
         known: Context | ray.ObjectRef[Context] | None = None,
         key: str = "labels",
+        shared: Mapping[str, Any] | None = None,
     ) -> None:
         self._actor, self._known, self._key = actor, known, key
         self._opened: dict[str, _Opened] = {}
+        self._left: dict[str, Mapping[str, Any]] = {}
+        for left in shared["contributions"] if shared else ():
+            self._left[left["trial"]] = left
 
     def open(self, trial: str, spec: StreamSpec, state: Mapping[str, Any] | None = None) -> None:
         """Start (or restart) a trial's stream, see `SelectorService.open`."""
         self._opened[trial] = _Opened(spec, state)
         self._get(self._open(trial))
+        if state is None and spec.plan.shares_memory:
+            while self._give_back():  # the actor died before it could tell the trial
+                self._get(self._open(trial))
+            self.state(trial)  # what the trial was told: a restarted actor would tell it something else
 
     def _open(self, trial: str) -> ray.ObjectRef[Any]:
         opened = self._opened[trial]
         if opened.spec.plan.needs_pool and self._known is not None:
             self._actor.provide.remote(self._key, self._known)
+        if opened.spec.plan.shares_memory:
+            self._give_back()
         reference: ray.ObjectRef[Any] = self._actor.open.remote(trial, opened.spec, opened.state)
         return reference
 
@@ -132,6 +154,12 @@ class RaySelector:
             self._opened[trial].since.append((epoch, signals))
         self._actor.record.remote(trial, epoch, signals)
 
+    def rate(self, trial: str, loss: float) -> None:
+        """Send a trial's validation loss and return at once; see `SelectorService.rate`."""
+        if trial in self._opened:
+            self._opened[trial].loss = loss
+        self._actor.rate.remote(trial, loss)
+
     def state(self, trial: str) -> dict[str, Any]:
         """Return a trial's state, see `SelectorService.state`; the log up to here is dropped."""
         state: dict[str, Any] = self._ask(trial, "state", trial)
@@ -143,9 +171,25 @@ class RaySelector:
         return state
 
     def close(self, trial: str) -> None:
-        """Forget a trial, here and at the actor."""
+        """Forget a trial, here and at the actor, but for what it shares."""
+        if trial in self._opened and self._opened[trial].spec.plan.shares_memory:
+            with suppress(SelectorError):  # the actor is gone for good: whoever asks it for something will hear
+                if contribution := self._ask(trial, "contribution", trial):
+                    self._left[trial] = contribution
         self._opened.pop(trial, None)
         self._actor.close.remote(trial)
+
+    def _give_back(self) -> bool:
+        """Tell a restarted actor what closed trials left, and let go of what it has no place for.
+
+        Returns:
+            Whether it had lost anything.
+        """
+        held: dict[str, int] = self._get(self._actor.contributors.remote())
+        if lost := [left for trial, left in self._left.items() if held.get(trial, 0) < left["number"]]:
+            held = self._get(self._actor.restore_shared.remote({"contributions": lost}))
+        self._left = {trial: left for trial, left in self._left.items() if trial in held}
+        return bool(lost)
 
     def _ask(self, trial: str, method: str, *arguments: Any) -> Any:
         """Call a method; if a restarted actor does not know the trial, tell it again and ask once more."""
@@ -171,6 +215,8 @@ class RaySelector:
                 self._actor.next.remote(trial, epoch)
             if epoch in replay:
                 self._actor.record.remote(trial, epoch, replay[epoch])
+        if opened.loss is not None:
+            self._actor.rate.remote(trial, opened.loss)
 
     @staticmethod
     def _get(reference: ray.ObjectRef[Any]) -> Any:

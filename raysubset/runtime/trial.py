@@ -11,7 +11,7 @@ differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -32,6 +32,7 @@ from raysubset.proxy.stream import EpochSubset, StreamSpec
 from raysubset.runtime.affordable import affordable
 from raysubset.runtime.batches import subset_batches
 from raysubset.runtime.client import SelectorClient
+from raysubset.runtime.start import Start, Stretch
 from raysubset.seeds import seed64
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.evaluate import Evaluation, evaluate
@@ -87,6 +88,7 @@ class Trial:
         train, validation: Rows to train on and to judge by.
         transform: The data's statistics; flip and crop come from the recipe.
         client: Serves the subsets.
+        start: What it begins with; None: initial weights, and nothing is remembered.
 
     Raises:
         ModelError: The plan needs signals and the model has no last nn.Linear.
@@ -103,7 +105,9 @@ class Trial:
         validation: RowSource,
         transform: Transform,
         client: SelectorClient,
+        start: Start | None = None,
     ) -> None:
+        start = start or Start()
         self.epoch = 0
         self.samples_consumed = 0
         self.samples_trained = 0
@@ -115,12 +119,21 @@ class Trial:
         model = build_model(spec.model, num_classes=spec.num_classes, input_shape=shape, seed=spec.seeds.init)
         self.model = model.to(spec.device).to(memory_format=layout)
         self._optimizer = build_optimizer(self.model, recipe)
+        if start.model is not None:
+            self.model.load_state_dict(start.model)
+        if start.optimizer is not None:
+            self._optimizer.load_state_dict(dict(start.optimizer))
         spec = replace(spec, plan=affordable(spec.plan, self.model, shape, len(train), recipe.epochs))
         self.spec = spec
         self._recorder = SignalRecorder(self.model, recipe.label_smoothing) if spec.plan.is_adaptive else None
         self._timetable = spec.plan.timetable(len(train), recipe.epochs)
-        self._planned = int(self._timetable.sizes.sum())
-        client.open(spec.trial, StreamSpec(spec.plan, recipe.epochs, spec.seeds.subset))
+        self._stretch = start.stretch or Stretch(0, 0, recipe.epochs, int(self._timetable.sizes.sum()))
+        client.open(spec.trial, StreamSpec(spec.plan, recipe.epochs, spec.seeds.subset), start.stream)
+
+    @property
+    def planned_epochs(self) -> int:
+        """N, those that a warm start skips included."""
+        return self.spec.recipe.epochs
 
     @property
     def done(self) -> bool:
@@ -136,7 +149,7 @@ class Trial:
         """
         self.epoch = self._timetable.next_epoch(self.epoch)
         recipe, seed = self.spec.recipe, self.spec.seeds.subset
-        progress = epoch_progress(recipe, epoch=self.epoch, consumed=self.samples_trained, planned=self._planned)
+        progress = self._progress()
         started = perf_counter()
         self.samples_consumed += int(self._timetable.charges[self.epoch])
         subset = self._next_subset(lr_at(recipe, progress(0)))
@@ -167,6 +180,16 @@ class Trial:
         self.samples_consumed += result.samples
         return EpochReport(
             self.epoch, self.samples_consumed, subset.ratio, subset.metric, result.mean_loss, train_s, select_s
+        )
+
+    def _progress(self) -> Callable[[int], float]:
+        """Map samples done in this epoch to the progress of the whole schedule."""
+        whole = self._stretch
+        return epoch_progress(
+            replace(self.spec.recipe, epochs=whole.epochs),
+            epoch=whole.epochs_before + self.epoch,
+            consumed=whole.samples_before + self.samples_trained,
+            planned=whole.samples,
         )
 
     def _next_subset(self, learning_rate: float) -> EpochSubset:

@@ -20,9 +20,11 @@ from raysubset.selection.timing import EVIDENCE, FORWARD_SHARE, Habits, Timetabl
 from raysubset.selection.uniform import UniformRandom
 from raysubset.selection.wrappers import PerClass
 
-FirstEpochChoice = Literal["auto", "full", "scheduled"]
+FirstEpochChoice = Literal["auto", "full", "scheduled", "shared"]
+SharedWeight = Literal["equal", "score"]
 EvidenceChoice = Literal["auto", "none", "memory", "model", "scout", "embedding"]
 METRIC_CHOICES: tuple[str, ...] = ("mixture", *METRICS)
+SHARED_WEIGHTS: tuple[SharedWeight, ...] = ("equal", "score")
 EMBEDDINGS: tuple[str, ...] = ("auto", "resnet50", "scout", "pca")
 CONTROLS: tuple[str, ...] = ("adaptive-random", "random", "full")
 
@@ -39,8 +41,12 @@ class SubsetPlan:
         ratio: r, mean share of the data an epoch trains on, in (0, 1].
         schedule: "dynamic" (large subsets first) or "static".
         budget: "paper" (about r N n samples, see `selection.ratio`) or "exact" (r N n).
-        first_epoch: "full", "scheduled", or "auto": full for a single run, scheduled inside a search, where a
-            full first epoch would cost more than the lower rungs.
+        first_epoch: "full"; "scheduled"; "shared": sized as scheduled, and chosen by what earlier trials at the
+            same selector remember, where there are any (asp and infobatch, which choose by memory); or "auto":
+            full for a single run, scheduled inside a search, where a full first epoch would cost more than the
+            lower rungs.
+        shared_weight: How trials count in what is shared: "equal", or by "score", the better their validation
+            loss the more, see `proxy.shared`.
         select_every: Epochs between selections, 0 for one selection; in between the subset is kept. None: the
             selector's habit.
         warm_start: kappa in [0, 1), see `selection.timing`. None: the selector's habit.
@@ -69,6 +75,7 @@ class SubsetPlan:
     schedule: Schedule = "dynamic"
     budget: Budget = "paper"
     first_epoch: FirstEpochChoice = "auto"
+    shared_weight: SharedWeight = "equal"
     select_every: int | None = None
     warm_start: float | None = None
     evidence: EvidenceChoice = "auto"
@@ -102,6 +109,7 @@ class SubsetPlan:
                 ("schedule", self.schedule, SCHEDULES),
                 ("budget", self.budget, BUDGETS),
                 ("first_epoch", self.first_epoch, ("auto", *FIRST_EPOCHS)),
+                ("shared_weight", self.shared_weight, SHARED_WEIGHTS),
                 ("scale", self.scale, SCALES),
                 ("order", self.order, ORDERS),
                 ("evidence", self.evidence, ("auto", *EVIDENCE)),
@@ -132,6 +140,11 @@ class SubsetPlan:
             faults.append(
                 "budget='exact' needs select_every=1 and no warm start: kept sizes and whole epochs on everything "
                 "sum to something else"
+            )
+        if self.first_epoch == "shared" and not faults and self.habits.evidence != "memory":
+            faults.append(
+                f"first_epoch='shared' needs a selector that chooses by memory (asp, infobatch), {self.name!r} "
+                "does not"
             )
         if self.selector in ("full", "infobatch") and self.ratio != 1:
             why = "trains on everything" if self.selector == "full" else "decides itself how much to leave out"
@@ -172,6 +185,11 @@ class SubsetPlan:
         if self.selector == "asp":
             return self.metric != "random" and self.ratio < 1
         return self.habits.evidence == "memory"
+
+    @property
+    def shares_memory(self) -> bool:
+        """True where a trial learns from the memories of others, and they from its own."""
+        return self.first_epoch == "shared" and self.is_adaptive
 
     @property
     def needs_pool(self) -> bool:

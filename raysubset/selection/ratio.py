@@ -26,11 +26,11 @@ from raysubset.errors import BudgetError
 
 Schedule = Literal["static", "dynamic"]
 Budget = Literal["paper", "exact"]
-FirstEpoch = Literal["full", "scheduled"]
+FirstEpoch = Literal["full", "scheduled", "shared"]
 
 SCHEDULES: tuple[Schedule, ...] = ("static", "dynamic")
 BUDGETS: tuple[Budget, ...] = ("paper", "exact")
-FIRST_EPOCHS: tuple[FirstEpoch, ...] = ("full", "scheduled")
+FIRST_EPOCHS: tuple[FirstEpoch, ...] = ("full", "scheduled", "shared")
 
 _FLOOR = 0.01  # the paper's linspace ends at 1 % of its start, so the mean of linspace(1, .01) is .505
 _ROUNDING = 0.5 + 1e-9  # floor(x + this): .29 * 100 is 28.999… in binary and must give 29
@@ -71,7 +71,8 @@ def subset_sizes(
         ratio: r, mean share of the data, in (0, 1].
         schedule: "static" (the same size) or "dynamic" (large first, Algorithm 2).
         budget: "paper" (Algorithm 2 as printed) or "exact" (sizes sum to round(r N n)).
-        first_epoch: "full" (Algorithm 1: epoch 0 sees everything) or "scheduled" (epoch 0 follows the ratio).
+        first_epoch: "full" (Algorithm 1: epoch 0 sees everything), "scheduled" or "shared" (epoch 0 follows the
+            ratio; by what its rows are chosen is not a question of size).
         minimum: Rows an epoch needs at least, in [1, n]; an exact budget takes them from the largest epochs.
 
     Returns:

@@ -23,6 +23,7 @@ import pytest
 from raysubset.errors import SelectorError
 from raysubset.proxy.memory import EpochSignals
 from raysubset.proxy.service import UnknownTrialError
+from raysubset.proxy.shared import CAPACITY
 from raysubset.proxy.stream import EpochSubset, StreamSpec
 from raysubset.seeds import row_uniforms
 from raysubset.selection.outputs import Outputs
@@ -53,6 +54,8 @@ PLANS: dict[str, SubsetPlan] = {
     "infobatch": SubsetPlan(selector="infobatch", ratio=1.0, schedule="static"),
     "rho-loss": SubsetPlan(selector="rho-loss", ratio=0.3, first_epoch="scheduled"),
 }
+
+SHARED = SubsetPlan(metric="loss", ratio=0.3, first_epoch="shared", deterministic=True)
 
 
 def spec(plan: SubsetPlan, seed: int = 0) -> StreamSpec:
@@ -104,6 +107,14 @@ def run(
         served.append(client.next(trial, epoch))
         client.record(trial, epoch, signals_for(served[-1].selection.indices, epoch, seed))
     return served
+
+
+def teach(client: SelectorClient, name: str, seed: int, trials: int = CAPACITY) -> None:
+    """Let trials that saw every row, with the signals of ``seed``, open, record and close; no others are heard."""
+    for number in range(trials):
+        client.open(f"{name}-{number}", spec(SHARED))
+        client.record(f"{name}-{number}", 0, signals_for(range(POOL_SIZE), 0, seed))
+        client.close(f"{name}-{number}")
 
 
 def assert_same(left: Iterable[EpochSubset], right: Iterable[EpochSubset]) -> None:
@@ -258,6 +269,44 @@ class ClientContract:
         first = run(client, trial, PLANS["asp"], range(4))
         client.open(trial, spec(PLANS["asp"]))
         assert_same(first, run(client, trial, PLANS["asp"], range(4)))
+
+    def test_a_trial_that_shares_starts_with_what_closed_ones_remember(
+        self, client: SelectorClient, trial: str
+    ) -> None:
+        teach(client, f"{trial}-teacher", seed=7)
+        client.open(trial, spec(SHARED))
+        subset = client.next(trial, 0)
+        loss = signals_for(range(POOL_SIZE), 0, seed=7).loss
+        assert subset.metric == "loss"
+        assert set(subset.selection.indices.tolist()) == set(np.argsort(-loss)[: subset.size].tolist())
+
+    def test_what_a_trial_was_told_is_part_of_its_state(
+        self, client: SelectorClient, trial: str, twin: str
+    ) -> None:
+        teach(client, f"{trial}-teacher", seed=7)
+        client.open(trial, spec(SHARED))
+        state = client.state(trial)
+        expected = run(client, trial, SHARED, range(EPOCHS))
+        teach(client, f"{twin}-teacher", seed=8)
+        client.open(twin, spec(SHARED), state)
+        assert_same(expected, run(client, twin, SHARED, range(EPOCHS)))
+        client.open(twin, spec(SHARED))
+        (first,) = run(client, twin, SHARED, [0])
+        assert set(first.selection.indices.tolist()) != set(expected[0].selection.indices.tolist())
+
+    def test_a_trial_opened_anew_is_not_told_what_it_said_itself(self, client: SelectorClient, trial: str) -> None:
+        teach(client, f"{trial}-teacher", seed=7)
+        client.open(trial, spec(SHARED))
+        first = run(client, trial, SHARED, range(EPOCHS), seed=3)
+        client.open(trial, spec(SHARED))
+        assert_same(first, run(client, trial, SHARED, range(EPOCHS), seed=3))
+
+    def test_a_validation_loss_is_part_of_the_state(self, client: SelectorClient, trial: str) -> None:
+        client.open(trial, spec(PLANS["asp"]))
+        assert client.state(trial)["loss"] is None
+        client.rate(trial, 0.25)
+        client.rate(trial, 0.125)
+        assert client.state(trial)["loss"] == 0.125
 
     def test_refuses_epochs_out_of_order(self, client: SelectorClient, trial: str) -> None:
         client.open(trial, spec(PLANS["asp"]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, Protocol
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from raysubset.report.records import RecordWriter
+from raysubset.report.records import RecordWriter, read_records
 from raysubset.types import TrialRecord
 
 
@@ -41,7 +42,7 @@ class Recorder(Callback):
     Args:
         stage: Its name.
         seed: The experiment's seed.
-        writer: Where records go.
+        writer: Where records go; what stands there of this stage is known from the start.
         listener: Follows the run.
         elapsed_s: Seconds this stage ran before (a resumed run).
     """
@@ -49,7 +50,7 @@ class Recorder(Callback):
     def __init__(self, stage: str, seed: int, writer: RecordWriter, listener: Listener, elapsed_s: float) -> None:
         self._stage, self._seed, self._writer, self._listener = stage, seed, writer, listener
         self._started = perf_counter() - elapsed_s
-        self._last: dict[str, TrialRecord] = {}
+        self._last: dict[str, TrialRecord] = {row.trial: row for row in read_records(writer.path).stage(stage)}
 
     @property
     def elapsed_s(self) -> float:
@@ -77,6 +78,12 @@ class Recorder(Callback):
                 **{name: result[name] for name in _REPORTED},
             )
         )
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close the account of a trial that was paused and never promoted."""
+        last = self._last.get(trial.config["trial"])
+        if last is not None and last.status == "running":
+            self._keep(replace(last, status="stopped", reason="not among the best at its rung"))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Write why a trial died: its process, not its loss, failed."""

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import platform
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,14 +25,14 @@ from ray.tune.search import Searcher
 
 from raysubset.data.dataset import Dataset, Split
 from raysubset.data.split import stratified_split
-from raysubset.errors import DataError, RunExistsError, StorageError
+from raysubset.errors import DataError, OptionsError, RunExistsError, StorageError
 from raysubset.experiment import Experiment
 from raysubset.models.catalog import build_model
 from raysubset.models.head import last_linear
 from raysubset.report.run_info import RunInfo
 from raysubset.runtime.affordable import affordable
 from raysubset.tuning.recorder import Listener
-from raysubset.tuning.stage import CHECKPOINT_EVERY_S, stage_budget, stage_rungs
+from raysubset.tuning.stage import CHECKPOINT_EVERY_S, stage_ladder, stage_ledger
 
 EXPERIMENT_FILE = "experiment.toml"
 
@@ -92,14 +93,9 @@ def create_run(
         SlowSelectorWarning: The selector would cost more than it saves; adaptive random takes its place.
         StorageError: The folder cannot be written.
     """
-    experiment = for_search(experiment)
     train, validation = split_rows(experiment, data)
-    stage_budget(experiment, len(train), stage_rungs(experiment, len(train)))
-    network = build_model(experiment.model, num_classes=data.num_classes, input_shape=data.input_shape, seed=0)
-    if experiment.plan.is_adaptive or experiment.plan.habits.evidence == "model":
-        last_linear(network, data.num_classes)
-    plan = affordable(experiment.plan, network, data.input_shape, len(train), experiment.recipe.epochs)
-    experiment = replace(experiment, plan=plan)
+    experiment = _resolved(experiment, data, len(train))
+    stage_ledger(experiment, len(train), stage_ladder(experiment, len(train)).rungs)
     folder = root / experiment.name
     if folder.exists():
         raise RunExistsError(
@@ -126,21 +122,50 @@ def open_run(folder: Path, data: Dataset, listener: Listener, experiment: Experi
 
     Raises:
         StorageError: There is no such run.
+        OptionsError: ``experiment`` is not the run's; says what differs.
         DataError: The data are not those of the run.
     """
     info = RunInfo.read(folder)
-    if experiment is None:
-        experiment = Experiment.from_toml((folder / EXPERIMENT_FILE).read_text(encoding="utf-8"))
+    asked = (folder / EXPERIMENT_FILE).read_text(encoding="utf-8")
     if (began := info.settings.get("fingerprint")) != (now := data.fingerprint()):
         raise DataError(
             f"Run {info.name!r} began on data {began} ({info.dataset}); these are {now} ({data.name})."
         )
-    return Run(folder, for_search(experiment), data, info, listener)
+    if experiment is None:
+        experiment = Experiment.from_toml(asked)
+    else:
+        experiment = _resolved(experiment, data, info.n_train)
+        if differences := _differences(tomllib.loads(asked), tomllib.loads(experiment.to_toml())):
+            raise OptionsError(
+                f"Run {info.name!r} in {folder.parent} is another search: {'; '.join(differences)}. Go on with it "
+                "as it was, or choose another name."
+            )
+    return Run(folder, experiment, data, info, listener)
 
 
-def for_search(experiment: Experiment) -> Experiment:
-    """Resolve what a search decides by itself: no full first epoch, which would swallow the lower rungs."""
-    return replace(experiment, plan=experiment.plan.resolved("scheduled"))
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
+    """Name the settings that are not what they were, down to the leaves."""
+    found = []
+    for key in dict.fromkeys((*before, *now)):
+        was, is_now = before.get(key), now.get(key)
+        if isinstance(was, Mapping) and isinstance(is_now, Mapping):
+            found += _differences(was, is_now, f"{where}{key}.")
+        elif was != is_now:
+            found.append(f"{where}{key} was {was!r}, is {is_now!r}")
+    return found
+
+
+def _resolved(experiment: Experiment, data: Dataset, n: int) -> Experiment:
+    """Decide what a search decides by itself.
+
+    No full first epoch, which would swallow the lower rungs; adaptive random in place of a selector that would cost
+    more than it saves.
+    """
+    plan = experiment.plan.resolved("scheduled")
+    network = build_model(experiment.model, num_classes=data.num_classes, input_shape=data.input_shape, seed=0)
+    if plan.is_adaptive or plan.habits.evidence == "model":
+        last_linear(network, data.num_classes)
+    return replace(experiment, plan=affordable(plan, network, data.input_shape, n, experiment.recipe.epochs))
 
 
 def split_rows(experiment: Experiment, data: Dataset) -> tuple[Split, Split]:

@@ -1,112 +1,60 @@
-"""Who proposes the next configuration, and whether there may be one.
-
-`Admission` stands between Tune and the proposer: it numbers the trials, keeps to the concurrency, and admits a
-trial only while the sample budget lasts. Results reach the proposer with the score of the last judged rung.
-"""
+"""The search as Ray Tune's searcher, and Tune's searchers as proposers of a search."""
 
 from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ray.tune.search import Searcher
-from ray.tune.search.hyperopt import HyperOptSearch
 
-from raysubset.errors import UnknownNameError
-from raysubset.hpo.budget import SampleLedger
-from raysubset.hpo.rungs import Rungs
-from raysubset.hpo.space import Space, sample_space
-from raysubset.seeds import generator, seed64
-from raysubset.tuning.space import tune_space
+from raysubset.hpo.history import History, Point
+from raysubset.tuning.jobs import Jobs
 
 METRIC, MODE = "score", "min"  # what every trial reports: validation loss, or 1 - accuracy
 
 
-class RandomSearch(Searcher):
-    """Independent draws from the space, the i-th from a stream of its own: the same whatever ran before."""
-
-    def __init__(self, space: Space, seed: int) -> None:
-        super().__init__(metric=METRIC, mode=MODE)
-        self._space, self._seed, self._drawn = space, seed, 0
-
-    def suggest(self, trial_id: str) -> Any:
-        """Return the next configuration."""
-        self._drawn += 1
-        return sample_space(self._space, generator(self._seed, self._drawn, "search"))
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Learn nothing."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Write the number of draws."""
-        Path(checkpoint_path).write_text(str(self._drawn))
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Read the number of draws."""
-        self._drawn = int(Path(checkpoint_path).read_text())
+class _WaitError(Exception):
+    """A foreign searcher has nothing to propose before some trial ends."""
 
 
-class FixedPoints(RandomSearch):
-    """Given configurations, one after the other."""
+class TuneProposer:
+    """A Tune searcher in the place of a proposer.
 
-    def __init__(self, points: Sequence[Mapping[str, Any]]) -> None:
-        super().__init__({}, 0)
-        self._points = points
-
-    def suggest(self, trial_id: str) -> Any:
-        """Return the next point, or FINISHED."""
-        if self._drawn >= len(self._points):
-            return Searcher.FINISHED
-        self._drawn += 1
-        return dict(self._points[self._drawn - 1])
-
-
-def make_searcher(name: str, space: Space, seed: int, trials: int) -> Searcher:
-    """Return the proposer of that name.
-
-    TPE draws a third of its trials at random first, at least 4 and at most 20: with hyperopt's constant 20, a
-    search of 16 trials would never leave its random phase.
-
-    Raises:
-        UnknownNameError: Lists the known ones.
-    """
-    if name == "random":
-        return RandomSearch(space, seed)
-    if name == "tpe":
-        return HyperOptSearch(
-            space=HyperOptSearch.convert_search_space(tune_space(space)),
-            metric=METRIC,
-            mode=MODE,
-            n_initial_points=min(20, max(4, trials // 3)),
-            random_state_seed=seed64(seed, "tpe") % 2**32,
-        )
-    raise UnknownNameError.of("search", name, ("random", "tpe"))
-
-
-class Admission(Searcher):
-    """Numbers, limits and pays for the trials that a proposer suggests.
-
-    A trial's Tune config is {"trial": "0007", "point": configuration}.
+    It keeps a state of its own, which Tune saves with the experiment; what it proposed since the last snapshot is
+    in the journal, but it has forgotten that after a crash.
 
     Args:
-        proposer: Any Tune searcher.
-        trials: Trials at most.
-        concurrency: Live trials at most.
-        ledger: Samples spent and promised.
-        rungs: Where trials are judged; a live trial has promised to reach its next rung.
+        searcher: Minimises "score" and knows its own space.
     """
 
-    def __init__(
-        self, proposer: Searcher, *, trials: int, concurrency: int, ledger: SampleLedger, rungs: Rungs
-    ) -> None:
+    def __init__(self, searcher: Searcher) -> None:
+        self.searcher = searcher
+
+    def propose(self, history: History, draw: int, rung: int) -> Point | None:
+        """Ask the searcher, under the name the trial will have."""
+        point: Any = self.searcher.suggest(f"{draw:04d}")
+        if point is None:
+            raise _WaitError
+        return None if point == Searcher.FINISHED else dict(point)
+
+
+class SearchSource(Searcher):
+    """Gives Tune the trials that the search starts. A trial's config is {"trial": name, "point": configuration}.
+
+    Args:
+        jobs: Of the search.
+        hears: Hand reports to the search from here: a foreign scheduler decides, so ours hears nothing.
+    """
+
+    def __init__(self, jobs: Jobs, hears: bool = False) -> None:
         super().__init__(metric=METRIC, mode=MODE)
-        self.proposer, self.ledger, self._rungs = proposer, ledger, rungs
-        self._trials, self._concurrency = trials, concurrency
+        self._jobs, self._hears = jobs, hears
         self._names: dict[str, str] = {}
-        self._live: set[str] = set()
+        proposer = jobs.search.proposer
+        self._foreign = proposer.searcher if isinstance(proposer, TuneProposer) else None
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
@@ -116,53 +64,47 @@ class Admission(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Return a trial's config, None to be asked again, or FINISHED."""
-        admitted = self.ledger.admits()
-        if len(self._names) >= self._trials or (not admitted and not self._live):
-            return Searcher.FINISHED
-        if not admitted or len(self._live) >= self._concurrency:
+        try:
+            config = self._jobs.next_config()
+        except _WaitError:
             return None
-        point: Any = self.proposer.suggest(trial_id)
-        if point is None or point == Searcher.FINISHED:
-            return point
-        self._names[trial_id] = f"{len(self._names):04d}"
-        self._live.add(trial_id)
-        self.ledger.update(trial_id, 0, self._rungs.levels[0])
-        return {"trial": self._names[trial_id], "point": point}
+        if isinstance(config, dict):
+            self._names[trial_id] = config["trial"]
+        return config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Note what a live trial has spent and is heading for."""
-        samples = int(result["samples_consumed"])
-        levels = self._rungs.levels
-        self.ledger.update(trial_id, samples, levels[min(self._rungs.reached(samples) + 1, len(levels) - 1)])
-        self.proposer.on_trial_result(trial_id, result)
+        """Hand a report on."""
+        name = self._names[trial_id]
+        if self._hears:
+            self._jobs.heard(name, result)
+        if self._foreign is not None:
+            self._foreign.on_trial_result(name, result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Close a trial's account and tell the proposer its score."""
-        self._live.discard(trial_id)
-        spent = int(result["samples_consumed"]) if result else self.ledger.spent.get(trial_id, 0)
-        self.ledger.update(trial_id, spent, None)
-        self.proposer.on_trial_complete(trial_id, result, error)
+        """Hand a trial's end on."""
+        name = self._names[trial_id]
+        if self._hears or error:
+            self._jobs.ended(name, None if error else result)
+        if self._foreign is not None:
+            self._foreign.on_trial_complete(name, result, error)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write our state and the proposer's into one file."""
-        with tempfile.TemporaryDirectory() as folder:
-            inner = Path(folder) / "proposer"
-            self.proposer.save(str(inner))
-            state = {
-                "names": self._names,
-                "live": self._live,
-                "spent": self.ledger.spent,
-                "committed": self.ledger.committed,
-                "proposer": inner.read_bytes(),
-            }
+        """Write a foreign searcher's state; ours is the journal."""
+        state: dict[str, Any] = {"names": self._names, "foreign": None}
+        if self._foreign is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                inner = Path(folder) / "searcher"
+                self._foreign.save(str(inner))
+                state["foreign"] = inner.read_bytes()
         Path(checkpoint_path).write_bytes(pickle.dumps(state))
 
     def restore(self, checkpoint_path: str) -> None:
-        """Read what `save` wrote; trials that were live are live again, as Tune runs them on."""
+        """Read what `save` wrote."""
         state = pickle.loads(Path(checkpoint_path).read_bytes())
-        self._names, self._live = state["names"], state["live"]
-        self.ledger.spent, self.ledger.committed = state["spent"], state["committed"]
-        with tempfile.TemporaryDirectory() as folder:
-            inner = Path(folder) / "proposer"
-            inner.write_bytes(state["proposer"])
-            self.proposer.restore(str(inner))
+        self._names = state["names"]
+        self._jobs.restored(self._names.values())
+        if self._foreign is not None and state["foreign"] is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                inner = Path(folder) / "searcher"
+                inner.write_bytes(state["foreign"])
+                self._foreign.restore(str(inner))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,30 @@ from ray import tune
 from ray.actor import ActorHandle
 from ray.tune import CheckpointConfig, ExperimentAnalysis, ResumeConfig
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from raysubset.data.transform import Transform
-from raysubset.experiment import Experiment
-from raysubset.hpo.budget import SampleLedger, sample_budget
-from raysubset.hpo.rungs import Rungs, place_rungs
+from raysubset.experiment import Experiment, SearchOptions
+from raysubset.hpo.budget import Ledger, sample_budget, time_budget
+from raysubset.hpo.catalog import make_proposer, make_scheduler
+from raysubset.hpo.fidelity import Ladder
+from raysubset.hpo.proposer import ListedPoints, Proposer
+from raysubset.hpo.run_to_end import RunToEnd
+from raysubset.hpo.rungs import Rungs
+from raysubset.hpo.search import Search
 from raysubset.proxy.service import SelectorService
 from raysubset.report.records import RecordWriter
 from raysubset.report.run_info import StageInfo
+from raysubset.runtime.segments import plan_ladder
 from raysubset.runtime.session import Slots
 from raysubset.runtime.store import StoredSplit
 from raysubset.tuning.evidence import StoredEvidence
+from raysubset.tuning.jobs import Jobs
+from raysubset.tuning.journal import Journal
 from raysubset.tuning.recorder import Listener, Recorder
-from raysubset.tuning.scheduler import SampleHalving
-from raysubset.tuning.searchers import METRIC, MODE, Admission, FixedPoints, make_searcher
+from raysubset.tuning.scheduler import SearchScheduler
+from raysubset.tuning.searchers import METRIC, MODE, SearchSource, TuneProposer
 from raysubset.tuning.trainable import StageSetting, SubsetTrainable
 
 CHECKPOINT_EVERY_S = 20.0  # what a killed trial may have to repeat; a checkpoint costs 20-50 ms
@@ -65,25 +74,33 @@ class StageOutcome:
     checkpoints: Mapping[str, Path]
 
 
-def stage_budget(experiment: Experiment, n: int, rungs: Rungs) -> float:
-    """Return the samples a stage may spend: all its trials to the end, or its share of ``budget_epochs``.
+def stage_ledger(experiment: Experiment, n: int, rungs: Rungs) -> Ledger:
+    """Return what a stage may spend: all its trials to the end, or its share of the full search's budget.
 
     Raises:
         BudgetError: Not one trial could be judged once.
     """
+    options, ratio = experiment.search, experiment.plan.ratio
+    samples = options.trials * rungs.levels[-1]
+    if options.budget_epochs is not None:
+        samples = sample_budget(options.budget_epochs, ratio, n, rungs.levels[0])
+    seconds = math.inf if options.time_budget_s is None else time_budget(options.time_budget_s, ratio)
+    return Ledger(samples, seconds)
+
+
+def stage_ladder(experiment: Experiment, n: int) -> Ladder:
+    """Lay out the trials of a stage: their segments, and where they are judged (at the end only without halving).
+
+    Raises:
+        OptionsError, BudgetError: See `plan_ladder`.
+    """
     options = experiment.search
-    if options.budget_epochs is None:
-        return options.trials * rungs.levels[-1]
-    return sample_budget(options.budget_epochs, experiment.plan.ratio, n, rungs.levels[0])
-
-
-def stage_rungs(experiment: Experiment, n: int) -> Rungs:
-    """Place the stage's rungs; without halving there is one, the end."""
-    epochs = experiment.plan.timetable(n, experiment.recipe.epochs)
-    rungs = place_rungs(epochs.costs, experiment.search.eta)
-    if experiment.search.scheduler == "none":
-        return Rungs(rungs.levels[-1:], rungs.epochs[-1:])
-    return rungs
+    ladder = plan_ladder(
+        options.fidelity_options, experiment.plan, n, experiment.recipe.epochs, options.eta, options.place
+    )
+    if options.scheduler != "none":
+        return ladder
+    return replace(ladder, rungs=Rungs(ladder.rungs.levels[-1:], ladder.rungs.epochs[-1:]))
 
 
 def run_stage(
@@ -117,20 +134,11 @@ def run_stage(
         elapsed_s: Seconds spent on this stage in earlier sessions.
         checkpoint_every_s: Seconds of work that a fault may cost a trial.
     """
-    n = len(pool.train)
-    rungs = stage_rungs(experiment, n)
-    trials = experiment.search.trials if points is None else len(points)
-    budget = stage_budget(experiment, n, rungs) if points is None else trials * rungs.levels[-1]
-    proposer = searcher or make_searcher(experiment.search.search, experiment.space, experiment.seed, trials)
-    admission = Admission(
-        proposer if points is None else FixedPoints(points),
-        trials=trials,
-        concurrency=slots.concurrency,
-        ledger=SampleLedger(budget),
-        rungs=rungs,
-    )
+    ladder = stage_ladder(experiment, len(pool.train))
+    rungs = ladder.rungs
     recorder = Recorder(stage, experiment.seed, writer, listener, elapsed_s)
-    tune_folder = folder / "tune"
+    search, journal = _open_search(stage, experiment, pool, slots, folder, rungs, points, searcher, scheduler)
+    jobs = Jobs(search, lambda: recorder.elapsed_s, keeps_models=points is not None)
     setting = StageSetting(
         stage,
         experiment,
@@ -140,61 +148,94 @@ def run_stage(
         pool.selector,
         pool.evidence,
         pool.num_classes,
-        rungs,
+        ladder,
         gpu=slots.gpus > 0,
         checkpoint_every_s=checkpoint_every_s,
         keep_final=points is not None,
     )
-    listener.stage_started(stage, trials, budget)
+    budget = min(search.ledger.samples, search.trials * rungs.levels[-1])
+    listener.stage_started(stage, search.trials, budget)
     try:
         analysis = _tune(
-            stage,
             setting,
             slots,
-            trials,
-            tune_folder,
-            admission,
-            scheduler or _halving(stage, experiment, rungs, folder),
+            search.trials,
+            folder / "tune",
+            SearchSource(jobs, hears=scheduler is not None),
+            scheduler or SearchScheduler(jobs),
             recorder,
         )
     finally:
         listener.stage_ended()
+        journal.close()
     unfinished = [trial for trial in analysis.trials if not trial.is_finished()]  # type: ignore[no-untyped-call]
-    interrupted = bool(unfinished) or not _complete(analysis, admission, trials)
+    interrupted = bool(unfinished) or not search.finished
     info = StageInfo(
         wall_s=recorder.elapsed_s,
-        samples=admission.ledger.total,
-        trials=len(analysis.trials),
+        samples=search.ledger.total,
+        trials=search.started,
         finished=not interrupted,
         planned_samples=int(budget),
     )
     return StageOutcome(info, interrupted, _checkpoints(analysis.trials))
 
 
-def _complete(analysis: ExperimentAnalysis, admission: Admission, trials: int) -> bool:
-    """True when every trial that could be admitted was."""
-    return len(analysis.trials) >= trials or not admission.ledger.admits()
+def _open_search(
+    stage: str,
+    experiment: Experiment,
+    pool: Pool,
+    slots: Slots,
+    folder: Path,
+    rungs: Rungs,
+    points: Sequence[Mapping[str, Any]] | None,
+    searcher: Searcher | None,
+    scheduler: TrialScheduler | None,
+) -> tuple[Search, Journal]:
+    """Make the stage's search, and bring it to where its journal ends."""
+    options, space, seed = experiment.search, experiment.space, experiment.seed
+    count = len(rungs.levels)
+    if points is not None:
+        proposer: Proposer = ListedPoints(points)
+        trials, ledger = len(points), Ledger()
+    else:
+        proposer = (
+            TuneProposer(searcher) if searcher else make_proposer(options.search, space, seed, options.trials)
+        )
+        trials, ledger = options.trials, stage_ledger(experiment, len(pool.train), rungs)
+    journal = Journal(
+        folder / f"search-{stage}.jsonl",
+        {"levels": rungs.levels, "epochs": rungs.epochs, "trials": trials, "seed": seed, **_names(options)},
+    )
+    search = Search(
+        rungs,
+        RunToEnd(count) if scheduler else make_scheduler(options.scheduler, rungs, options.eta, seed, space),
+        proposer,
+        trials=trials,
+        concurrency=trials if scheduler else slots.concurrency,
+        ledger=ledger,
+        journal=journal.append,
+    )
+    search.replay(journal.events)
+    return search, journal
 
 
-def _halving(stage: str, experiment: Experiment, rungs: Rungs, folder: Path) -> TrialScheduler:
-    if experiment.search.scheduler == "none" or rungs.halvings == 0:
-        return FIFOScheduler()  # type: ignore[no-untyped-call]
-    return SampleHalving(rungs, experiment.search.eta, folder / f"halving-{stage}.json")
+def _names(options: SearchOptions) -> dict[str, Any]:
+    return {"search": options.search, "scheduler": options.scheduler, "eta": options.eta, "score": options.score}
 
 
 def _tune(
-    stage: str,
     setting: StageSetting,
     slots: Slots,
     trials: int,
     folder: Path,
-    admission: Admission,
+    source: SearchSource,
     scheduler: TrialScheduler,
     recorder: Recorder,
 ) -> ExperimentAnalysis:
     """Call Ray Tune, quietly; resume what stands in its folder."""
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    resumes = (folder / stage).exists()
+    stage = setting.stage
+    resumes = any((folder / stage).glob("experiment_state-*.json"))
     with _environment(
         TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",  # 44 ms a trial; records.jsonl is ours
         RAY_AIR_NEW_OUTPUT="0",  # the new output prints tables at verbosity 0 too
@@ -207,7 +248,7 @@ def _tune(
             metric=METRIC,
             mode=MODE,
             num_samples=trials,
-            search_alg=admission,
+            search_alg=source,
             scheduler=scheduler,
             resources_per_trial={"cpu": slots.cpus, "gpu": slots.gpus},
             reuse_actors=True,

@@ -16,12 +16,13 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from raysubset.data.transform import Transform
 from raysubset.errors import NonFiniteLossError
 from raysubset.experiment import Experiment
+from raysubset.hpo.fidelity import Ladder
 from raysubset.hpo.pairing import trial_seeds
-from raysubset.hpo.rungs import Rungs
 from raysubset.proxy.service import SelectorService
 from raysubset.runtime.client import RaySelector
 from raysubset.runtime.store import StoredSplit
-from raysubset.runtime.trial import EpochReport, Trial, TrialSpec
+from raysubset.runtime.ladder import AnyTrial, make_trial
+from raysubset.runtime.trial import EpochReport, TrialSpec
 from raysubset.training.checkpoint import load_checkpoint, save_checkpoint
 from raysubset.training.evaluate import Evaluation
 from raysubset.tuning.evidence import StoredEvidence
@@ -39,7 +40,7 @@ class StageSetting:
         selector: The selector actor.
         evidence: What all trials know of the training rows.
         num_classes: Width of the models' output.
-        rungs: Where trials are evaluated.
+        ladder: The segments of a trial, and where it is evaluated.
         gpu: Train on the GPU that Ray assigned.
         checkpoint_every_s: Seconds between checkpoints: what a fault may cost.
         keep_final: Checkpoint the finished trial (its model is wanted afterwards).
@@ -53,7 +54,7 @@ class StageSetting:
     selector: ActorHandle[SelectorService]
     evidence: StoredEvidence
     num_classes: int
-    rungs: Rungs
+    ladder: Ladder
     gpu: bool
     checkpoint_every_s: float
     keep_final: bool
@@ -70,7 +71,7 @@ class SubsetTrainable(tune.Trainable):
         self._client = RaySelector(setting.selector, setting.evidence.context, setting.evidence.key)
         self._trial = self._build(config)
 
-    def _build(self, config: dict[str, Any]) -> Trial:
+    def _build(self, config: dict[str, Any]) -> AnyTrial:
         setting, experiment = self._setting, self._setting.experiment
         self._rung, self._score, self._saved_at = -1, math.inf, perf_counter()
         spec = TrialSpec(
@@ -82,7 +83,7 @@ class SubsetTrainable(tune.Trainable):
             num_classes=setting.num_classes,
             device="cuda" if setting.gpu else "cpu",
         )
-        return Trial(spec, self._train, self._validation, setting.transform, self._client)
+        return make_trial(spec, setting.ladder, self._train, self._validation, setting.transform, self._client)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become another trial in the same process."""
@@ -96,7 +97,7 @@ class SubsetTrainable(tune.Trainable):
             report = self._trial.run_epoch()
         except NonFiniteLossError as error:
             return self._failure(error)
-        rung = self._setting.rungs.reached(report.samples_consumed)
+        rung = self._setting.ladder.rungs.reached(report.samples_consumed)
         reached = rung > self._rung
         due = reached or self._trial.done or self._setting.experiment.search.evaluate == "epochs"
         started = perf_counter()
@@ -122,7 +123,7 @@ class SubsetTrainable(tune.Trainable):
         return {
             "score": self._score,
             "epoch": report.epoch,
-            "epochs": self._trial.spec.recipe.epochs,
+            "epochs": self._trial.planned_epochs,
             "samples_consumed": report.samples_consumed,
             "equiv_epochs": report.samples_consumed / len(self._train),
             "ratio": report.ratio,

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import time
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from raysubset.errors import SelectorError
 from raysubset.proxy.memory import EpochSignals
 from raysubset.proxy.service import SelectorService
+from raysubset.proxy.shared import CAPACITY
 from raysubset.proxy.stream import StreamSpec
 from raysubset.selection.entries import ENTRIES
 from raysubset.selection.plan import SubsetPlan
@@ -22,6 +28,7 @@ from raysubset.testing.clients import (
     ClientContract,
     assert_same,
     run,
+    signals_for,
     spec,
 )
 
@@ -136,7 +143,6 @@ def test_subsets_go_on_when_the_selector_is_killed(ray_cluster, killed_at: int) 
 def test_a_selector_that_is_gone_for_good_is_named(ray_cluster) -> None:
     import ray
 
-    from raysubset.errors import SelectorError
     from raysubset.runtime.client import RaySelector, start_selector
 
     actor = start_selector("gone", N)
@@ -146,3 +152,128 @@ def test_a_selector_that_is_gone_for_good_is_named(ray_cluster) -> None:
     time.sleep(0.2)
     with pytest.raises(SelectorError, match="did not come back"):
         client.next("t", 0)
+
+
+# --- trials that share their memories
+
+SHARING = SubsetPlan(metric="loss", ratio=0.3, first_epoch="shared", shared_weight="score")
+
+
+class Mortal:
+    """Answers like the handle of an actor that dies just before some of its calls and comes back empty."""
+
+    def __init__(self, deaths: tuple[int, ...] = ()) -> None:
+        self.deaths, self.calls, self.service = deaths, 0, SelectorService(Context(POOL_SIZE))
+
+    def __getattr__(self, method: str) -> Any:
+        return SimpleNamespace(remote=partial(self._call, method))
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        self.calls += 1
+        if self.calls in self.deaths:
+            self.service = SelectorService(Context(POOL_SIZE))
+        try:
+            answer = getattr(self.service, method)(*pickle.loads(pickle.dumps(arguments)))
+        except SelectorError as error:
+            return error  # raised where somebody asks for the answer
+        return pickle.loads(pickle.dumps(answer))
+
+
+def client_of(actor: Mortal, **options: Any) -> Any:
+    from raysubset.runtime.client import RaySelector
+
+    class Near(RaySelector):
+        @staticmethod
+        def _get(reference: Any) -> Any:
+            if isinstance(reference, Exception):
+                raise reference
+            return reference
+
+    return Near(actor, **options)
+
+
+def one_after_the_other(client, trials: int = 4, epochs: int = 3, disturb=lambda trial: None) -> list[Any]:
+    """A search with one trial at a time: each is told what the earlier ones left."""
+    served = []
+    for trial in range(trials):
+        client.open(f"t{trial}", spec(SHARING, seed=trial))
+        for epoch in range(epochs):
+            served += run(client, f"t{trial}", SHARING, [epoch], seed=trial)
+            if epoch == 1:
+                disturb(trial)
+                client.rate(f"t{trial}", 1.0 / (1 + trial))
+        client.close(f"t{trial}")
+    return served
+
+
+def test_a_search_that_shares_goes_on_wherever_the_selector_dies() -> None:
+    """Once, before any of its calls."""
+    expected = one_after_the_other(SelectorService(Context(POOL_SIZE)))
+    alive = Mortal()
+    assert_same(expected, one_after_the_other(client_of(alive)))
+    assert [subset.metric for subset in expected[::3]] == ["random", "loss", "loss", "loss"]
+    for death in range(1, alive.calls + 1):
+        assert_same(expected, one_after_the_other(client_of(Mortal((death,)))))
+
+
+def test_what_was_shared_outlives_the_selector_and_its_clients() -> None:
+    service = SelectorService(Context(POOL_SIZE))
+    one_after_the_other(service)
+    kept = service.shared_state()
+    service.open("new", spec(SHARING))
+    expected = run(service, "new", SHARING, range(EPOCHS))
+    for deaths in ((), (1,), (5,), (9,)):
+        client = client_of(Mortal(deaths), shared=kept)
+        client.open("new", spec(SHARING))
+        assert_same(expected, run(client, "new", SHARING, range(EPOCHS)))
+
+
+def test_two_clients_give_back_what_each_of_them_knows() -> None:
+    actor = Mortal()
+    left, right = client_of(actor), client_of(actor)
+    for number, client in enumerate((left, right, left, right)):
+        client.open(f"t{number}", spec(SHARING))
+        client.record(f"t{number}", 0, signals_for(range(POOL_SIZE), 0, seed=number))
+        client.close(f"t{number}")
+    before = actor.service.contributors()
+    actor.service = SelectorService(Context(POOL_SIZE))
+    left.open("new", spec(SHARING))
+    assert actor.service.contributors() == {trial: before[trial] for trial in ("t0", "t2")}
+    right.open("newer", spec(SHARING))
+    assert actor.service.contributors() == before
+
+
+def test_a_client_keeps_no_more_than_the_selector_does() -> None:
+    actor = Mortal()
+    near, other = client_of(actor), client_of(actor)
+    for number in range(CAPACITY + 8):
+        client = near if number < 20 else other
+        client.open(f"t{number}", spec(SHARING))
+        client.record(f"t{number}", 0, signals_for(range(POOL_SIZE), 0))
+        client.close(f"t{number}")
+    near.open("new", spec(SHARING))
+    near.close("new")
+    assert set(near._left) == {f"t{number}" for number in range(8, 20)}
+
+
+@pytest.mark.ray
+def test_what_trials_share_survives_the_death_of_the_selector(ray_cluster) -> None:
+    import ray
+
+    from raysubset.runtime.client import RaySelector, start_selector
+
+    actor = start_selector("mortal-sharing", POOL_SIZE)
+    client = RaySelector(actor)
+
+    def kill(trial: int) -> None:
+        if trial in (1, 3):
+            os.kill(ray.get(actor.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
+            time.sleep(1.0)
+
+    expected = one_after_the_other(SelectorService(Context(POOL_SIZE)))
+    assert_same(expected, one_after_the_other(client, disturb=kill))
+    assert set(ray.get(actor.contributors.remote())) == {f"t{trial}" for trial in range(4)}
+    client.open("t9", spec(SHARING))
+    ray.kill(actor)
+    time.sleep(0.2)
+    client.close("t9")  # nothing to keep, nobody to tell

@@ -14,6 +14,8 @@ from raysubset.errors import NonFiniteLossError
 from raysubset.hpo.pairing import TrialSeeds
 from raysubset.models.catalog import build_model
 from raysubset.proxy.service import SelectorService
+from raysubset.proxy.stream import handed_on
+from raysubset.runtime.start import Start, Stretch
 from raysubset.runtime.trial import Trial, TrialSpec
 from raysubset.seeds import generator
 from raysubset.selection.plan import SubsetPlan
@@ -28,13 +30,18 @@ RECIPE = Recipe(
 
 
 def make_trial(
-    digits, recipe: Recipe = RECIPE, plan: SubsetPlan | None = None, model="lenet", client=None
+    digits,
+    recipe: Recipe = RECIPE,
+    plan: SubsetPlan | None = None,
+    model="lenet",
+    client=None,
+    start: Start | None = None,
 ) -> Trial:
     split = digits.train
     plan = plan or SubsetPlan(ratio=0.3, metric="loss", first_epoch="full")
     spec = TrialSpec("t", model, recipe, plan, SEEDS, digits.num_classes)
     client = client or SelectorService(Context(len(split), split.labels))
-    return Trial(spec, ArraySource(split), ArraySource(digits.test), Transform.fit(split.inputs), client)
+    return Trial(spec, ArraySource(split), ArraySource(digits.test), Transform.fit(split.inputs), client, start)
 
 
 def weights(model: torch.nn.Module) -> list[torch.Tensor]:
@@ -170,3 +177,32 @@ def test_a_model_that_diverged_after_its_last_loss_is_charged_and_named(digits) 
     with pytest.raises(NonFiniteLossError, match="diverged"):
         trial.run_epoch()
     assert trial.samples_consumed == spent + round(len(digits.train) / 3)
+
+
+def test_a_trial_begins_with_what_it_is_given(digits) -> None:
+    first = make_trial(digits, model="mlp")
+    first.run_epoch()
+    end = first.state()
+    start = Start(end["model"], end["optimizer"], handed_on(end["stream"]))
+    second = make_trial(digits, model="mlp", start=start).state()
+    assert all(torch.equal(end["model"][name], weight) for name, weight in second["model"].items())
+    momentum, theirs = (state["optimizer"]["state"][0]["momentum_buffer"] for state in (second, end))
+    assert torch.equal(momentum, theirs)
+    assert (second["stream"]["memory"]["loss"] == end["stream"]["memory"]["loss"]).all()
+    assert (second["epoch"], second["samples_consumed"], second["stream"]["recorded"]) == (0, 0, -1)
+    assert make_trial(digits, model="mlp", start=Start()).state()["optimizer"]["state"] == {}
+
+
+@pytest.mark.parametrize(("unit", "begin", "end"), [("samples", 0.25, 0.75), ("epochs", 0.4, 0.6)])
+def test_a_stretch_follows_the_schedule_of_the_longer_training(digits, unit: str, begin, end) -> None:
+    """Half of 2,400 samples after a quarter of them, two of ten epochs after four; a drop at every hundredth."""
+    recipe = replace(
+        RECIPE, epochs=2, batch_size=600, schedule="step", step_size=0.01, gamma=0.9, schedule_unit=unit
+    )
+    stretch = Stretch(epochs_before=4, samples_before=600, epochs=10, samples=2400)
+    trial = make_trial(digits, recipe, SubsetPlan.full(), "mlp", start=Start(stretch=stretch))
+    for epoch in range(2):
+        trial.run_epoch()
+        rate = trial.state()["optimizer"]["param_groups"][0]["lr"]
+        drops = round(np.log(rate / recipe.lr) / np.log(recipe.gamma))
+        assert drops / 100 == pytest.approx(begin + epoch * (end - begin) / 2)

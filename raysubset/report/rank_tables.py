@@ -1,0 +1,126 @@
+"""A study of rank correlation as tables of text, for page and terminal; the sentences are in `rank_verdict`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from raysubset.report.intervals import Estimate
+from raysubset.report.rank_cells import END, SCORES, Study
+from raysubset.report.rank_study import RankRow, gains, rank_rows
+from raysubset.report.tables import Table
+from raysubset.report.wording import count, number, percent, seconds
+
+_COLUMNS = ("ratio", "pairing", "ranked by", "tau", "95 % configs", "95 % repeats", "Pearson", "Spearman",
+            "top-1 regret", "top tenth", "cost")  # fmt: skip
+
+
+def study_tables(study: Study) -> tuple[Table, ...]:
+    """Return the tables that have rows: one a reference, gains of pairing, earlier epochs, cells."""
+    rows = rank_rows(study)
+    tables = (
+        *(_reference_table(rows, reference) for reference in SCORES[::-1]),
+        _gain_table(study),
+        _early_table(rows),
+        _cell_table(study),
+    )
+    return tuple(table for table in tables if table.rows)
+
+
+def _reference_table(rows: Sequence[RankRow], reference: str) -> Table:
+    chosen = [row for row in rows if row.reference == reference and row.at == END]
+    return Table(
+        f"Against the ranking by {reference} on all data",
+        _COLUMNS,
+        tuple(
+            (
+                *_way(row),
+                row.score,
+                _tau(row.tau),
+                _span(row.over_configs),
+                _span(row.over_repeats),
+                _tau(row.pearson),
+                _tau(row.spearman),
+                _regret(row),
+                percent(row.overlap),
+                f"{row.cost:.3f}",
+            )
+            for row in chosen
+        ),
+    )
+
+
+def _way(row: RankRow) -> tuple[str, str]:
+    return ("all data", "(ceiling)") if row.full else (f"{row.ratio:g}", row.pairing)
+
+
+def _tau(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def _span(interval: Estimate | None) -> str:
+    return "-" if interval is None else f"{interval.low:.2f}..{interval.high:.2f}"
+
+
+def _regret(row: RankRow) -> str:
+    """In points of accuracy, or in nats; a failed pick has no finite one."""
+    if not math.isfinite(row.regret):
+        return "failed pick" if row.regret > 0 else "-"
+    return f"{100 * row.regret:.2f} points" if row.reference == "accuracy" else f"{number(row.regret)} nats"
+
+
+def _gain_table(study: Study) -> Table:
+    return Table(
+        "What pairing adds to tau",
+        ("ratio", "pairing", "ranked by", "against", "gain", "95 % configs", "95 % repeats"),
+        tuple(
+            (
+                f"{gain.ratio:g}",
+                gain.pairing,
+                gain.score,
+                f"{gain.reference} on all data",
+                "-" if math.isnan(gain.gain) else f"{gain.gain:+.2f}",
+                _span(gain.over_configs),
+                _span(gain.over_repeats),
+            )
+            for gain in gains(study)
+        ),
+    )
+
+
+def _early_table(rows: Sequence[RankRow]) -> Table:
+    return Table(
+        "Judged before the end",
+        ("ratio", "pairing", "ranked by", "against", "judged at", "tau", "95 % configs", "95 % repeats"),
+        tuple(
+            (
+                *_way(row),
+                row.score,
+                f"{row.reference} on all data",
+                row.at,
+                _tau(row.tau),
+                _span(row.over_configs),
+                _span(row.over_repeats),
+            )
+            for row in rows
+            if row.at != END
+        ),
+    )
+
+
+def _cell_table(study: Study) -> Table:
+    return Table(
+        "Trainings of all configurations",
+        ("stage", "ratio", "pairing", "samples", "wall time", "failed"),
+        tuple(
+            (
+                cell.name,
+                f"{cell.ratio:g}",
+                cell.pairing,
+                count(cell.samples),
+                seconds(cell.wall_s),
+                str(cell.failed),
+            )
+            for cell in study.cells
+        ),
+    )
