@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from raysubset.hpo.space import integer as integer
     from raysubset.hpo.space import loguniform as loguniform
     from raysubset.hpo.space import uniform as uniform
+    from raysubset.hpo.space import when as when
     from raysubset.runtime.evidence import evidence_for as evidence_for
     from raysubset.runtime.subset import Subset as Subset
     from raysubset.selection.plan import SubsetPlan as SubsetPlan
@@ -43,6 +44,7 @@ _HOMES = {
     "loguniform": "raysubset.hpo.space",
     "tune": "raysubset.tuning.api",
     "uniform": "raysubset.hpo.space",
+    "when": "raysubset.hpo.space",
 }
 
 __all__ = sorted(_HOMES)

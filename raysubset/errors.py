@@ -105,6 +105,10 @@ class PluginWarning(UserWarning):
     """An installed plug-in is left out; the message names it."""
 
 
+class WaitingWarning(UserWarning):
+    """Trials wait for resources; the message says for which."""
+
+
 class SlowSelectorWarning(UserWarning):
     """A selector would cost more than training on everything; adaptive random takes its place."""
 

@@ -47,8 +47,8 @@ class SearchOptions:
             times that. None: as many samples as all trials could consume.
         time_budget_s: Wall seconds that the full search may take; this one may take ratio times that. None: no
             limit.
-        place: Rungs at equal steps of "samples" or of "epochs" (in the logarithm), or "auto": samples, unless fewer
-            than two halvings fit that way.
+        place: Rungs at equal steps of "samples" or of "epochs" (in the logarithm), or "auto": samples, unless
+            fewer than two halvings fit that way.
         fidelity, promote, anneal, levels: What a lower rung is and how a trial passes on, see
             `hpo.fidelity.FidelityOptions`.
         earlier: Folder of an earlier run whose results the searcher starts from; "" for none.

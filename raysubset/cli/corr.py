@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # Ray Tune and PyTorch take seconds to import: a mistyped opt
 RATIOS, CALIBRATION_RATIOS = "0.02,0.05", "0.02,0.05,0.1,0.2,0.5"
 PAIRINGS, CALIBRATION_PAIRING = "none,subset,both", "both"
 THRESHOLD = 0.6
+LEAST_WIDTH = 104  # of the tables
 
 
 def corr(
@@ -202,15 +203,16 @@ def _print(measured: Study, study: CorrelationStudy, console: Console, as_json: 
         plain = json.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))
         print(json.dumps({"name": study.run.experiment.name, "report": str(report), **plain}))
         return
+    wide = Console(width=max(console.width, LEAST_WIDTH))
     for table in study_tables(measured):
-        console.print(_drawn(table.title, table.columns, table.rows))
+        wide.print(_drawn(table.title, table.columns, table.rows))
     for label, value in study_facts(measured):
         console.print(f"{label}: {value}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
 
 
 def _drawn(title: str, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> RichTable:
-    table = RichTable(title=title, title_justify="left", box=None, padding=(0, 1))
+    table = RichTable(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

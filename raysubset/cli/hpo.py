@@ -195,7 +195,7 @@ def _announce(run: Run, console: Console) -> None:
     from raysubset.hpo.halving import expected_samples
     from raysubset.tuning.presets import seconds_per_sample
     from raysubset.tuning.progress import duration
-    from raysubset.tuning.stage import stage_ladder
+    from raysubset.tuning.opening import stage_ladder
 
     experiment, options = run.experiment, run.experiment.search
     n = run.info.n_train

@@ -20,8 +20,8 @@ from raysubset.hpo.budget import Ledger, sample_budget
 from raysubset.hpo.proposer import ListedPoints, Proposer
 from raysubset.hpo.rungs import Rungs, place_rungs
 from raysubset.hpo.search import Search
-from raysubset.hpo.simulator import Trace
 from raysubset.hpo.simulator import simulate as simulate_search
+from raysubset.hpo.trace import Trace
 from raysubset.seeds import generator
 
 COMPARED_SEEDS = 6  # the median lies between the least and the greatest of six with probability 1 - 2^-5 = 97 %
@@ -49,6 +49,9 @@ def simulate(
     seconds_per_sample: Annotated[
         float | None, Option(help="Of training (default: as recorded, else 0.00025, LeNet on a core).")
     ] = None,
+    straggling: Annotated[
+        float, Option(help="Jobs take (1 + |z|) times as long, z normal with this standard deviation.")
+    ] = 0.0,
     seed: Annotated[int, Option(help="The seed of everything.")] = 0,
     seeds: Annotated[int | None, Option(help="Searches, each with a seed of its own (default: 1).")] = None,
     compare: Annotated[bool, Option("--compare", help="Every scheduler, side by side, over 6 seeds.")] = False,
@@ -82,7 +85,9 @@ def simulate(
     if budget_epochs is not None:
         budget = sample_budget(budget_epochs, setting.ratio, setting.rows, rungs.levels[0])
     per_sample = setting.seconds_per_sample if seconds_per_sample is None else seconds_per_sample
-    plan = _Plan(setting, rungs, search or "random", eta, trials, workers, budget, startup_s, per_sample)
+    plan = _Plan(
+        setting, rungs, search or "random", eta, trials, workers, budget, startup_s, per_sample, straggling
+    )
     names = SCHEDULERS if compare else (scheduler or "asha",)
     runs = [plan.run(name, seed + i) for name in names for i in range(seeds)]
     if as_json:
@@ -107,6 +112,7 @@ class _Plan:
     budget: float
     startup_s: float
     seconds_per_sample: float
+    straggling: float
 
     def run(self, scheduler: str, seed: int) -> _Run:
         """Simulate one search."""
@@ -126,6 +132,8 @@ class _Plan:
             self.setting.make(seed),
             startup_s=self.startup_s,
             seconds_per_sample=self.seconds_per_sample,
+            straggling=self.straggling,
+            seed=seed,
         )
         return _Run(scheduler, seed, search.started, trace, process_time() - began)
 

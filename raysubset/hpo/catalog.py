@@ -5,8 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from raysubset.errors import UnknownNameError
+from raysubset.hpo.bayes import BayesProposer
+from raysubset.hpo.bohb import BohbProposer
 from raysubset.hpo.brackets import hyperband_brackets
+from raysubset.hpo.grid import GridProposer
 from raysubset.hpo.halving import StoppingHalving
+from raysubset.hpo.hyper_tune import HyperTune
 from raysubset.hpo.median import MedianStop
 from raysubset.hpo.promotion import PromotionHalving
 from raysubset.hpo.proposer import Proposer, RandomProposer
@@ -14,7 +18,9 @@ from raysubset.hpo.run_to_end import RunToEnd
 from raysubset.hpo.rungs import Rungs
 from raysubset.hpo.scheduler import Scheduler
 from raysubset.hpo.space import Space
+from raysubset.hpo.surrogate import HyperTuneProposer, fidelity_weights
 from raysubset.hpo.synchronous import SynchronousHalving
+from raysubset.hpo.tpe import TpeProposer
 
 SCHEDULERS: tuple[str, ...] = (
     "asha",
@@ -53,7 +59,7 @@ def make_scheduler(name: str, rungs: Rungs, eta: int, seed: int, space: Space) -
         brackets = hyperband_brackets(halvings, eta)
         return SynchronousHalving(brackets[:1] if name == "halving" else brackets, eta)
     if name == "hyper-tune":
-        return __import__("raysubset.hpo.hyper_tune", fromlist=["x"]).HyperTune(count, rungs.levels, eta, seed, partial(__import__("raysubset.hpo.surrogate", fromlist=["x"]).fidelity_weights, space=space, seed=seed))
+        return HyperTune(count, rungs.levels, eta, seed, partial(fidelity_weights, space=space, seed=seed))
     if name == "median":
         return MedianStop(count)
     if name == "none":
@@ -70,19 +76,17 @@ def make_proposer(name: str, space: Space, seed: int, trials: int) -> Proposer:
     Raises:
         UnknownNameError: Lists the known ones.
     """
-    from importlib import import_module
-
     startup = min(20, max(4, trials // 3))
     if name == "random":
         return RandomProposer(space, seed)
     if name == "grid":
-        return __import__("raysubset.hpo.grid", fromlist=["x"]).GridProposer(space)
+        return GridProposer(space)
     if name == "tpe":
-        return __import__("raysubset.hpo.tpe", fromlist=["x"]).TpeProposer(space, seed, startup)
+        return TpeProposer(space, seed, startup)
     if name == "bo":
-        return __import__("raysubset.hpo.bayes", fromlist=["x"]).BayesProposer(space, seed, startup)
+        return BayesProposer(space, seed, startup)
     if name == "bohb":
-        return __import__("raysubset.hpo.bohb", fromlist=["x"]).BohbProposer(space, seed)
+        return BohbProposer(space, seed)
     if name == "hyper-tune":
-        return __import__("raysubset.hpo.surrogate", fromlist=["x"]).HyperTuneProposer(space, seed)
+        return HyperTuneProposer(space, seed)
     raise UnknownNameError.of("search", name, SEARCHERS)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from raysubset.hpo.history import Point
 from raysubset.hpo.space import Space, choice, loguniform, uniform
-from raysubset.seeds import seed64
+from raysubset.seeds import Key, seed64
 
 POWER_LAW_SPACE: Space = {
     "lr": loguniform(1e-3, 1e-1),
@@ -89,7 +89,7 @@ class PowerLaw:
         scale = self.rows / 4 * math.pow(10, (_STEP - _step(point)) / 2)
         limit = self._limit(point)
         accuracy = limit - (limit - self.start) * math.pow(1 + consumed / scale, -_POWER)
-        return 1 - accuracy + self.noise * self._normal(point, epoch)
+        return 1 - accuracy + self.noise * standard_normal(self.seed, repr(sorted(point.items())), epoch, "noise")
 
     def regret(self, point: Point) -> float:
         """Return top - a_inf: what the configuration misses when trained for ever."""
@@ -105,13 +105,13 @@ class PowerLaw:
         )
         return self.start + (self.top - self.start) / (1 + squares / 10)
 
-    def _normal(self, point: Point, epoch: int) -> float:
-        """Draw the noise of a configuration at an epoch: 52 bits through the inverse normal distribution."""
-        bits = seed64(self.seed, repr(sorted(point.items())), epoch, "noise") >> 11
-        return _NORMAL.inv_cdf((bits + 0.5) * 2.0**-52)
-
 
 def _step(point: Point) -> float:
     """Return s, the logarithm of the effective step."""
     momentum, batch_size = float(point["momentum"]), float(point["batch_size"])
     return math.log10(float(point["lr"]) / (1 - momentum) * 128 / batch_size)
+
+
+def standard_normal(seed: int, *key: Key) -> float:
+    """Return one draw from N(0, 1), a function of seed and key: 52 bits through the inverse. Cost: about 4 µs."""
+    return _NORMAL.inv_cdf(((seed64(seed, *key) >> 11) + 0.5) * 2.0**-52)

@@ -121,7 +121,8 @@ class PromotionHalving:
     def promotable(self) -> str | None:
         """Return the best candidate of the highest rung that has one. Cost: O(rungs)."""
         for rung in range(self.rungs - 2, -1, -1):
-            if self._promotes(rung) and (trial := self._ladder[rung].candidate(self.eta)) is not None:
+            trial = self._ladder[rung].candidate(self.eta)
+            if trial is not None and self._promotes(rung):
                 return trial
         return None
 

@@ -1,6 +1,8 @@
 """A search under a virtual clock: days of training in a second, decided by the very code that Ray drives.
 
-    busy(job) = startup_s + samples * seconds_per_sample        per start and per resumption
+    busy(job) = startup_s + samples * seconds_per_sample * (1 + |z|)       z ~ N(0, straggling^2)
+
+a job being a start or a resumption. With z of its own for each job some straggle, as in [1].
 
 Whenever a worker is free the search is asked for a job; whenever a trial reaches a rung the search hears its loss.
 Events come in order of their virtual time, and at the same time in order of the jobs' begin, so the trace is a
@@ -9,6 +11,9 @@ function of search, task and the two costs alone.
 Between rungs a trial's reports carry no loss and decide nothing, unless a budget of samples or seconds may end the
 trial at the end of an epoch. So without a budget the clock jumps from rung to rung, and the trace is the same. A
 trial that fails is noticed at its next rung, where it ends.
+
+References:
+    [1] Li et al., 2020, "A system for massively parallel hyperparameter tuning", arXiv:1810.05934, appendix A.1.
 """
 
 from __future__ import annotations
@@ -17,98 +22,14 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from heapq import heappop, heappush
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from raysubset.errors import OptionsError, SchedulerError
-from raysubset.hpo.curves import Task
+from raysubset.hpo.curves import Task, standard_normal
 from raysubset.hpo.search import Event, Search, Start
-
-
-class Job(NamedTuple):
-    """What a worker did without a break.
-
-    Attributes:
-        kind: "start" for a new trial, "promote" for one that was paused.
-        trial: Its id.
-        rung: Where it was sent first; a scheduler that does not pause lets it go on from there.
-        worker: 0..workers-1.
-        begin_s, end_s: Virtual seconds since the search began.
-        samples: Trained in between.
-    """
-
-    kind: str
-    trial: str
-    rung: int
-    worker: int
-    begin_s: float
-    end_s: float
-    samples: int
-
-
-class Incumbent(NamedTuple):
-    """The best trial known from some moment on: of the highest rung reached by then, the lowest loss.
-
-    Attributes:
-        elapsed_s: Virtual seconds since the search began.
-        samples: Trained by all workers until then.
-        trial: Its id.
-        rung: Where it was judged; the loss may rise when the rung does.
-        loss: Its loss there.
-        regret: That of its configuration, None where the optimum is not known.
-    """
-
-    elapsed_s: float
-    samples: int
-    trial: str
-    rung: int
-    loss: float
-    regret: float | None
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What happened.
-
-    Attributes:
-        jobs: In order of their begin.
-        workers: How many there were.
-        incumbents: In order of time; empty if no trial was judged with a finite loss.
-    """
-
-    jobs: tuple[Job, ...]
-    workers: int
-    incumbents: tuple[Incumbent, ...]
-
-    @cached_property
-    def samples(self) -> int:
-        """Samples consumed by all trials: the cost."""
-        return sum(job.samples for job in self.jobs)
-
-    @cached_property
-    def wall_s(self) -> float:
-        """Virtual seconds until the last job ended."""
-        return max((job.end_s for job in self.jobs), default=0.0)
-
-    @cached_property
-    def idle_share(self) -> float:
-        """Share of the workers' time that no job filled, in [0, 1]; starting a trial counts as work."""
-        busy = math.fsum(job.end_s - job.begin_s for job in self.jobs)
-        return 1 - busy / (self.workers * self.wall_s) if self.wall_s else 0.0
-
-    @cached_property
-    def promotions(self) -> int:
-        """Jobs that took up a paused trial."""
-        return sum(job.kind == "promote" for job in self.jobs)
-
-    @property
-    def regret(self) -> float | None:
-        """Regret of the last incumbent; None if there is none or the optimum is not known."""
-        return self.incumbents[-1].regret if self.incumbents else None
+from raysubset.hpo.trace import Incumbent, Job, Trace, samples_trained
 
 
 def simulate(
@@ -117,6 +38,8 @@ def simulate(
     *,
     startup_s: float = 1.0,
     seconds_per_sample: float = 2.5e-4,
+    straggling: float = 0.0,
+    seed: int = 0,
     journal: Iterable[Event] = (),
 ) -> Trace:
     """Run a search to its end on as many virtual workers as its concurrency.
@@ -126,6 +49,8 @@ def simulate(
         task: Costs and losses.
         startup_s: Seconds to start or to resume a trial, >= 0.
         seconds_per_sample: Of training, > 0; the default is LeNet on one core.
+        straggling: Standard deviation of z, >= 0; 0 lets all jobs run alike.
+        seed: Of z; a job's depends on its trial and where that stands.
         journal: Events of the same simulation, cut off anywhere: it goes on from there to the same trace.
 
     Returns:
@@ -138,16 +63,18 @@ def simulate(
 
     Cost: about 30 µs a job beside what proposer, scheduler and task take; O(jobs + workers) memory.
     """
-    faults = []
-    if not 0 <= startup_s < math.inf:
-        faults.append(f"startup_s={startup_s!r}, need a number >= 0")
+    faults = [
+        f"{name}={value!r}, need a number >= 0"
+        for name, value in (("startup_s", startup_s), ("straggling", straggling))
+        if not 0 <= value < math.inf
+    ]
     if not 0 < seconds_per_sample < math.inf:
         faults.append(f"seconds_per_sample={seconds_per_sample!r}, need a number > 0")
     if faults:
         raise OptionsError.of("simulate", faults)
     if search.started:
         raise SchedulerError(f"simulate needs a fresh search; this one has started {search.started} trials.")
-    clock = _Clock(search, task, startup_s, seconds_per_sample)
+    clock = _Clock(search, task, _Pace(startup_s, seconds_per_sample, straggling, seed))
     for event in journal:
         _follow(search, clock, event)
     while True:
@@ -178,17 +105,40 @@ def _report(search: Search, task: Task, clock: _Clock) -> None:
 
 def _follow(search: Search, clock: _Clock, event: Event) -> None:
     """Do what an event of the journal says was done."""
-    kind = event["event"]
-    if kind in ("report", "end"):
-        running = clock.advance() if clock.queue else None
-        if running is None or (running.trial, clock.consumed[running.epoch]) != (event["trial"], event["samples"]):
-            raise SchedulerError(f"The journal is of another simulation: {dict(event)} cannot come next.")
-        search.replay([event])
-        clock.settle(running, event.get("loss"))
-        return
-    search.replay([event])
+    kind, running = event["event"], None
     if kind in ("start", "promote"):
+        fits = bool(clock.idle)
+    elif kind in ("report", "end"):
+        running = clock.advance() if clock.queue else None
+        told = (event["trial"], event["samples"])
+        fits = running is not None and (running.trial, clock.consumed[running.epoch]) == told
+    else:
+        fits = kind == "close"
+    if not fits:
+        raise SchedulerError(f"The journal is of another simulation: {dict(event)} cannot come next.")
+    search.replay([event])
+    if running is not None:
+        clock.settle(running, event.get("loss"))
+    elif kind != "close":
         clock.begin(kind, event["trial"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How fast jobs run."""
+
+    startup_s: float
+    seconds_per_sample: float
+    straggling: float
+    seed: int
+
+    def of(self, trial: str, first: int) -> float:
+        """Return the seconds a sample takes in a trial's job that begins after ``first`` epochs."""
+        if not self.straggling:
+            return self.seconds_per_sample
+        return self.seconds_per_sample * (
+            1 + self.straggling * abs(standard_normal(self.seed, trial, first, "pace"))
+        )
 
 
 @dataclass(slots=True)
@@ -201,6 +151,7 @@ class _Running:
     rung: int
     worker: int
     begin_s: float
+    per_sample_s: float
     first: int
     epoch: int
 
@@ -208,9 +159,8 @@ class _Running:
 class _Clock:
     """Workers, the queue of epoch ends, and what has been done."""
 
-    def __init__(self, search: Search, task: Task, startup_s: float, seconds_per_sample: float) -> None:
-        self.search, self.task = search, task
-        self.startup_s, self.seconds_per_sample = startup_s, seconds_per_sample
+    def __init__(self, search: Search, task: Task, pace: _Pace) -> None:
+        self.search, self.task, self.pace = search, task, pace
         self.consumed: list[int] = [0, *np.cumsum(task.epoch_costs).tolist()]
         self.reach = _epochs_of_rungs(search, self.consumed)
         self.every_epoch = search.ledger.samples < math.inf or search.ledger.seconds < math.inf
@@ -227,7 +177,8 @@ class _Clock:
         """Give a trial that the search has set running to the lowest free worker."""
         first = self.done.get(trial, 0)
         rung = self.search.running[trial]
-        running = _Running(len(self.jobs), kind, trial, rung, heappop(self.idle), self.now_s, first, first)
+        number, worker, per_sample_s = len(self.jobs), heappop(self.idle), self.pace.of(trial, first)
+        running = _Running(number, kind, trial, rung, worker, self.now_s, per_sample_s, first, first)
         self.jobs.append(None)
         self.running[running.number] = running
         self._go_on(running)
@@ -263,7 +214,7 @@ class _Clock:
             raise SchedulerError(f"Trial {running.trial!r} is to go on after epoch {running.epoch}, its last.")
         running.epoch = running.epoch + 1 if self.every_epoch else target
         samples = self.consumed[running.epoch] - self.consumed[running.first]
-        end_s = running.begin_s + self.startup_s + samples * self.seconds_per_sample
+        end_s = running.begin_s + self.pace.startup_s + samples * running.per_sample_s
         heappush(self.queue, (end_s, running.number))
 
     def _compare(self, running: _Running, loss: float) -> None:
@@ -277,8 +228,8 @@ class _Clock:
     def trace(self) -> Trace:
         """Return what was done."""
         jobs = tuple(job for job in self.jobs if job is not None)
-        times = np.array([incumbent.elapsed_s for incumbent in self.incumbents])
-        trained = _samples_trained(jobs, times, self.startup_s)
+        times = [incumbent.elapsed_s for incumbent in self.incumbents]
+        trained = samples_trained(jobs, times, self.pace.startup_s)
         incumbents = (one._replace(samples=n) for one, n in zip(self.incumbents, trained, strict=True))
         return Trace(jobs, self.search.concurrency, tuple(incumbents))
 
@@ -292,12 +243,3 @@ def _epochs_of_rungs(search: Search, consumed: list[int]) -> list[int]:
             f"consumes {consumed[-1]:,}. Place the rungs over the task's own epoch_costs."
         )
     return epochs
-
-
-def _samples_trained(jobs: tuple[Job, ...], times: NDArray[np.float64], startup_s: float) -> list[int]:
-    """Count the samples that all workers had trained at each time, epochs under way in part. O(jobs) a time."""
-    begin = np.array([job.begin_s for job in jobs]) + startup_s
-    span = np.maximum(np.array([job.end_s for job in jobs]) - begin, 1e-12)  # an epoch may cost nothing
-    samples = np.array([job.samples for job in jobs], dtype=np.float64)
-    shares = (np.clip((time - begin) / span, 0.0, 1.0) for time in times)
-    return [round(float(samples @ share)) for share in shares]

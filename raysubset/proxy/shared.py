@@ -227,8 +227,8 @@ def _weights(held: list[Contribution], weighting: SharedWeight) -> NDArray[np.fl
     if weighting == "equal":
         return np.ones(len(held), dtype=np.float32)
     weights = np.full(len(held), 0.5, dtype=np.float32)
-    losses = np.array([np.inf if one.loss is None or np.isnan(one.loss) else one.loss for one in held])
     judged = np.array([one.loss is not None for one in held])
-    if (m := int(judged.sum())) > 0:
-        weights[judged] = 1 - (1 + (m - 1) * rescale(losses[judged], "rank")) / (m + 1)
+    losses = np.array([one.loss for one in held if one.loss is not None])
+    if (m := len(losses)) > 0:  # a NaN ranks last
+        weights[judged] = 1 - (1 + (m - 1) * rescale(losses, "rank")) / (m + 1)
     return weights

@@ -50,9 +50,13 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
 
 
 def student(values: Sequence[float]) -> Estimate | None:
-    """Return the mean of repeats with its 95 % Student interval; None for fewer than two of them, or with nan."""
+    """Return the mean of repeats with its 95 % Student interval.
+
+    None for fewer than two of them, with nan, and where all are equal: coarse values repeat by chance, and their
+    spread of 0 would pass for certainty.
+    """
     n = len(values)
-    if n < 2 or any(math.isnan(value) for value in values):
+    if n < 2 or any(map(math.isnan, values)) or max(values) - min(values) <= 1e-12:
         return None
     from scipy.special import stdtrit  # a third of a second to import
 

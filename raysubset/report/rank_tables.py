@@ -9,10 +9,9 @@ from raysubset.report.intervals import Estimate
 from raysubset.report.rank_cells import END, SCORES, Study
 from raysubset.report.rank_study import RankRow, gains, rank_rows
 from raysubset.report.tables import Table
-from raysubset.report.wording import count, number, percent, seconds
+from raysubset.report.wording import count, number, seconds
 
-_COLUMNS = ("ratio", "pairing", "ranked by", "tau", "95 % configs", "95 % repeats", "Pearson", "Spearman",
-            "top-1 regret", "top tenth", "cost")  # fmt: skip
+_UNITS = {"accuracy": "points", "loss": "nats"}
 
 
 def study_tables(study: Study) -> tuple[Table, ...]:
@@ -31,7 +30,19 @@ def _reference_table(rows: Sequence[RankRow], reference: str) -> Table:
     chosen = [row for row in rows if row.reference == reference and row.at == END]
     return Table(
         f"Against the ranking by {reference} on all data",
-        _COLUMNS,
+        (
+            "ratio",
+            "pairing",
+            "by",
+            "tau",
+            "95 % configs",
+            "95 % repeats",
+            "Pearson",
+            "Spearman",
+            f"top-1 regret, {_UNITS[reference]}",
+            "top tenth",
+            "cost",
+        ),
         tuple(
             (
                 *_way(row),
@@ -42,7 +53,7 @@ def _reference_table(rows: Sequence[RankRow], reference: str) -> Table:
                 _tau(row.pearson),
                 _tau(row.spearman),
                 _regret(row),
-                percent(row.overlap),
+                f"{100 * row.overlap:.0f} %",
                 f"{row.cost:.3f}",
             )
             for row in chosen
@@ -51,7 +62,7 @@ def _reference_table(rows: Sequence[RankRow], reference: str) -> Table:
 
 
 def _way(row: RankRow) -> tuple[str, str]:
-    return ("all data", "(ceiling)") if row.full else (f"{row.ratio:g}", row.pairing)
+    return ("all", "ceiling") if row.full else (f"{row.ratio:g}", row.pairing)
 
 
 def _tau(value: float) -> str:
@@ -63,22 +74,22 @@ def _span(interval: Estimate | None) -> str:
 
 
 def _regret(row: RankRow) -> str:
-    """In points of accuracy, or in nats; a failed pick has no finite one."""
+    """In points of accuracy, or in nats; a pick that failed on all data has no finite one."""
     if not math.isfinite(row.regret):
-        return "failed pick" if row.regret > 0 else "-"
-    return f"{100 * row.regret:.2f} points" if row.reference == "accuracy" else f"{number(row.regret)} nats"
+        return "failed" if row.regret > 0 else "-"
+    return f"{100 * row.regret:.2f}" if row.reference == "accuracy" else number(row.regret)
 
 
 def _gain_table(study: Study) -> Table:
     return Table(
         "What pairing adds to tau",
-        ("ratio", "pairing", "ranked by", "against", "gain", "95 % configs", "95 % repeats"),
+        ("ratio", "pairing", "by", "against", "gain", "95 % configs", "95 % repeats"),
         tuple(
             (
                 f"{gain.ratio:g}",
                 gain.pairing,
                 gain.score,
-                f"{gain.reference} on all data",
+                gain.reference,
                 "-" if math.isnan(gain.gain) else f"{gain.gain:+.2f}",
                 _span(gain.over_configs),
                 _span(gain.over_repeats),
@@ -91,12 +102,12 @@ def _gain_table(study: Study) -> Table:
 def _early_table(rows: Sequence[RankRow]) -> Table:
     return Table(
         "Judged before the end",
-        ("ratio", "pairing", "ranked by", "against", "judged at", "tau", "95 % configs", "95 % repeats"),
+        ("ratio", "pairing", "by", "against", "judged at", "tau", "95 % configs", "95 % repeats"),
         tuple(
             (
                 *_way(row),
                 row.score,
-                f"{row.reference} on all data",
+                row.reference,
                 row.at,
                 _tau(row.tau),
                 _span(row.over_configs),

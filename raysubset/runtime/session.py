@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
+
+from raysubset.errors import WaitingWarning
 
 SELECTOR_GPU_SHARE = 0.05  # of one GPU, set aside before trials share the rest
 
@@ -54,9 +57,22 @@ def ray_session(dashboard: bool = False) -> Iterator[None]:
 
 
 def cluster_slots(concurrency: int = 0) -> Slots:
-    """Divide the cluster that Ray is connected to, see `plan_slots`."""
+    """Divide the cluster that Ray is connected to, see `plan_slots`.
+
+    Warns:
+        WaitingWarning: Fewer trials fit at a time than were asked for.
+    """
     resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return plan_slots(concurrency, int(resources.get("CPU", 1)), int(resources.get("GPU", 0)))
+    cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+    slots = plan_slots(concurrency, cpus, gpus)
+    if concurrency > slots.concurrency:
+        warnings.warn(
+            f"concurrency={concurrency}: the cluster serves {slots.concurrency} trials at a time ({cpus} CPUs, "
+            f"{slots.cpus:g} a trial). The others wait for a free one.",
+            WaitingWarning,
+            stacklevel=2,
+        )
+    return slots
 
 
 def plan_slots(concurrency: int, cpus: int, gpus: int) -> Slots:

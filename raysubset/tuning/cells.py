@@ -132,7 +132,7 @@ class StudyOptions:
             BudgetError: A ratio leaves an epoch without rows.
         """
         cells = (plan.experiment(experiment) for plan in self.plans())
-        return self.configs * sum(int(c.plan.timetable(n, c.recipe.epochs).costs[-1]) for c in cells)
+        return self.configs * sum(int(c.plan.timetable(n, c.recipe.epochs).costs.sum()) for c in cells)
 
 
 def draw_points(space: Space, n: int, seed: int) -> tuple[dict[str, Value], ...]:

@@ -21,6 +21,7 @@ from raysubset.report.rank_cells import Cell, Study
 from raysubset.report.rank_study import derived, recommended
 from raysubset.report.records import RECORDS_FILE, RecordWriter, read_records
 from raysubset.tuning.cells import CellPlan, StudyOptions, cell_of, draw_points, is_complete
+from raysubset.tuning.opening import Drive
 from raysubset.tuning.recorder import Listener
 from raysubset.tuning.run import Run, create_run
 from raysubset.tuning.session import Session
@@ -135,7 +136,7 @@ class CorrelationStudy:
                     run.folder,
                     writer,
                     run.listener,
-                    points=self.points,
+                    drive=Drive(self.points),
                     elapsed_s=max((row.finished_s for row in known), default=0.0),
                     checkpoint_every_s=run.checkpoint_every_s,
                 )

@@ -1,8 +1,8 @@
 """Jobs: one `hpo.search.Search` between the searcher and the scheduler that Ray Tune wants.
 
 Tune asks a searcher for new trials and a scheduler for trials to go on with, at moments of its own; the search
-decides in one place. After a crash the journal may know trials that Tune's last snapshot does not: those are issued
-again, under their old names.
+decides in one place. After a crash the journal may know trials that Tune's last snapshot does not: those are
+issued again, under their old names.
 """
 
 from __future__ import annotations

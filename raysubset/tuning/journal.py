@@ -36,16 +36,20 @@ class Journal:
         self._path = path
         try:
             lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+        except OSError as error:
+            raise StorageError(f"Cannot read the journal {path}: {error.strerror or error}.") from error
+        told, *self.events = [json.loads(line) for line in lines] or [None]
+        now = json.loads(json.dumps(heading))
+        if told is not None and told != now:
+            raise OptionsError(f"The journal {path} is of another search: {_differences(told, now)}.")
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab", buffering=0)
             self._file.truncate(sum(len(line) + 1 for line in lines))
         except OSError as error:
-            raise StorageError(f"Cannot open the journal {path}: {error.strerror or error}.") from error
-        told, *self.events = [json.loads(line) for line in lines] or [None]
+            raise StorageError(f"Cannot write the journal {path}: {error.strerror or error}.") from error
         if told is None:
-            self.append(heading)
-        elif told != (now := json.loads(json.dumps(heading))):
-            raise OptionsError(f"The journal {path} is of another search: {_differences(told, now)}.")
+            self.append(now)
 
     def append(self, event: Event) -> None:
         """Write one event; it is in the operating system's hands when this returns. Cost: about 20 µs.

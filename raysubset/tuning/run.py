@@ -31,8 +31,9 @@ from raysubset.models.catalog import build_model
 from raysubset.models.head import last_linear
 from raysubset.report.run_info import RunInfo
 from raysubset.runtime.affordable import affordable
+from raysubset.tuning.opening import earlier_history, stage_ladder, stage_ledger
 from raysubset.tuning.recorder import Listener
-from raysubset.tuning.stage import CHECKPOINT_EVERY_S, stage_ladder, stage_ledger
+from raysubset.tuning.stage import CHECKPOINT_EVERY_S
 
 EXPERIMENT_FILE = "experiment.toml"
 
@@ -86,6 +87,7 @@ def create_run(
     Raises:
         RunExistsError: The name is taken.
         BudgetError: The plan's budget does not fit the data, or no trial could be judged.
+        SearchSpaceError: The earlier run has nothing for this search.
         UnknownNameError: The model has no such name.
         ModelError: The model cannot be built, or has no last nn.Linear to learn the rows' importance from.
 
@@ -95,7 +97,9 @@ def create_run(
     """
     train, validation = split_rows(experiment, data)
     experiment = _resolved(experiment, data, len(train))
-    stage_ledger(experiment, len(train), stage_ladder(experiment, len(train)).rungs)
+    ladder = stage_ladder(experiment, len(train))
+    stage_ledger(experiment, len(train), ladder.rungs)
+    earlier_history(experiment, ladder)
     folder = root / experiment.name
     if folder.exists():
         raise RunExistsError(
@@ -158,8 +162,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], where: str =
 def _resolved(experiment: Experiment, data: Dataset, n: int) -> Experiment:
     """Decide what a search decides by itself.
 
-    No full first epoch, which would swallow the lower rungs; adaptive random in place of a selector that would cost
-    more than it saves.
+    No full first epoch, which would swallow the lower rungs; adaptive random in place of a selector that would
+    cost more than it saves.
     """
     plan = experiment.plan.resolved("scheduled")
     network = build_model(experiment.model, num_classes=data.num_classes, input_shape=data.input_shape, seed=0)

@@ -23,6 +23,7 @@ from raysubset.runtime.session import Slots, cluster_slots, ray_session
 from raysubset.runtime.store import store_split
 from raysubset.seeds import seed64
 from raysubset.tuning.evidence import shared_evidence
+from raysubset.tuning.opening import Drive
 from raysubset.tuning.ranking import RankedTrial, rank_trials
 from raysubset.tuning.run import Run, split_rows
 from raysubset.tuning.stage import Pool, StageOutcome, run_stage
@@ -139,9 +140,7 @@ class Session:
                 run.folder,
                 writer,
                 run.listener,
-                points=points,
-                searcher=run.searcher if own else None,
-                scheduler=run.scheduler if own else None,
+                drive=Drive(points, run.searcher, run.scheduler) if own else Drive(points),
                 elapsed_s=known.wall_s if known else self.pool.evidence.seconds if own else 0.0,
                 checkpoint_every_s=run.checkpoint_every_s,
             )

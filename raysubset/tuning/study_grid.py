@@ -15,8 +15,8 @@ from raysubset.report.published import Published
 from raysubset.report.records import RECORDS_FILE, read_records
 from raysubset.report.run_info import RUN_FILE, RunInfo
 from raysubset.report.study_lines import CellResult
+from raysubset.tuning.opening import stage_ladder, stage_ledger
 from raysubset.tuning.ranking import rank_trials
-from raysubset.tuning.stage import stage_ladder, stage_ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

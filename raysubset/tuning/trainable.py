@@ -20,8 +20,8 @@ from raysubset.hpo.fidelity import Ladder
 from raysubset.hpo.pairing import trial_seeds
 from raysubset.proxy.service import SelectorService
 from raysubset.runtime.client import RaySelector
-from raysubset.runtime.store import StoredSplit
 from raysubset.runtime.ladder import AnyTrial, make_trial
+from raysubset.runtime.store import StoredSplit
 from raysubset.runtime.trial import EpochReport, TrialSpec
 from raysubset.training.checkpoint import load_checkpoint, save_checkpoint
 from raysubset.training.evaluate import Evaluation

@@ -139,7 +139,7 @@ def run_folder(tmp_path: Path) -> Path:
 
 
 def test_a_run_is_replayed(capsys: pytest.CaptureFixture[str], run_folder: Path) -> None:
-    """Without halving, 40 samples each, the failure noticed at the last rung; 24 s were recorded for 90 samples."""
+    """Without halving, 40 samples each, the failure noticed at the last rung; 24 s are recorded for 90 samples."""
     arguments = ("--task", f"records:{run_folder}", "--scheduler", "none", "--workers", "1", "--startup-s", "0")
     (one,) = runs_of(capsys, *arguments)
     assert (one["trials"], one["samples"]) == (3, 120)

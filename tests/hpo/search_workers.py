@@ -39,6 +39,7 @@ class Workers:
     def __post_init__(self) -> None:
         self.search = self.story.search(self.write, self.watch)
         self.order = Random(self.story.seed)
+        self.due = True  # idle workers ask now; else after the next event
 
     def write(self, event: Event) -> None:
         self.events.append(json.loads(json.dumps(event, allow_nan=False)))
@@ -57,7 +58,9 @@ class Workers:
     def run(self) -> Workers:
         for _ in range(100_000):
             try:
-                self.fill()
+                self.due = self.due or not self.running
+                if self.due:
+                    self.fill()
                 if not self.running:
                     assert self.search.finished, "nothing runs, nothing starts, and the search is not over"
                     self.check()
@@ -83,7 +86,8 @@ class Workers:
         assert len(self.running) == self.story.concurrency or not waits, "a worker idles"
 
     def step(self, trial: str) -> None:
-        if self.order.random() < self.story.failures:
+        fails, self.due = self.order.random() < self.story.failures, self.order.random() < 0.7
+        if fails:
             self.running.remove(trial)
             self.search.end(trial, self.consumed[trial], failed=True)
             return

@@ -64,7 +64,7 @@ def test_ceiling_in_floats_opens_a_trial_too_many_somewhere() -> None:
     """The reason for integers: the paper's formula as it is usually typed."""
     wrong = [
         (halvings, s)
-        for halvings in range(40)
+        for halvings in range(24)
         for s in range(halvings + 1)
         if math.ceil((halvings + 1) / (s + 1) * 3**s) != hyperband_brackets(halvings, 3)[halvings - s].sizes[0]
     ]

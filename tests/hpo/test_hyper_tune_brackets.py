@@ -40,7 +40,7 @@ def test_golden_shares() -> None:
 
 def test_three_passes_in_turn_then_draws_in_proportion_to_theta_over_cost() -> None:
     theta = np.array([0.25, 0.5, 0.25])
-    draws = 4000
+    draws = 1500
     chosen = brackets(tuner(theta), 3 * len(PASS) + draws)
     assert chosen[: 3 * len(PASS)] == PASS * 3
     counts = Counter(chosen[3 * len(PASS) :])

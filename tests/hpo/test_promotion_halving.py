@@ -139,6 +139,14 @@ def test_ties_go_to_the_trial_that_arrived_first() -> None:
     assert ranked(PromotionHalving(2, 2), dict.fromkeys(names, 0.5)) == ["z", "b", "a"]
 
 
+def test_the_highest_rung_comes_first() -> None:
+    halving = PromotionHalving(3, 2)
+    for trial, rung in {"a": 1, "b": 1, "c": 0, "d": 0}.items():
+        halving.start(trial, rung)
+        halving.judge(trial, rung, 0.5)
+    assert ranked(halving, {}) == ["a", "c"]
+
+
 def test_nobody_whose_loss_is_not_finite_is_promoted() -> None:
     halving = PromotionHalving(2, 2)
     assert ranked(halving, {"a": math.nan, "b": math.inf, "c": -math.inf, "d": 7.0}) == ["d"]

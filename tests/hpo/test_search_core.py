@@ -20,7 +20,7 @@ from raysubset.hpo.promotion import PromotionHalving
 from raysubset.hpo.scheduler import Verdict
 from raysubset.hpo.search import Promotion, Search, Start
 
-FEW = settings(PROPERTY, max_examples=15)
+FEW = settings(PROPERTY, max_examples=12)
 every_scheduler = pytest.mark.parametrize("scheduler", SCHEDULERS)
 
 

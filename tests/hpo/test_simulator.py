@@ -27,8 +27,9 @@ from raysubset.hpo.run_to_end import RunToEnd
 from raysubset.hpo.rungs import Rungs, place_rungs
 from raysubset.hpo.scheduler import Scheduler
 from raysubset.hpo.search import Search, Start
-from raysubset.hpo.simulator import Trace, simulate
+from raysubset.hpo.simulator import simulate
 from raysubset.hpo.synchronous import SynchronousHalving
+from raysubset.hpo.trace import Trace
 
 Point = Mapping[str, Any]
 
@@ -223,6 +224,7 @@ searches = st.fixed_dictionaries(
         "samples": st.one_of(st.just(math.inf), st.integers(1, 200)),
         "seconds": st.one_of(st.just(math.inf), st.integers(1, 60)),
         "startup_s": st.sampled_from([0.0, 1.0, 0.5]),
+        "straggling": st.sampled_from([0.0, 0.0, 1.0]),
     }
 )
 
@@ -231,14 +233,21 @@ def run(story: Mapping[str, Any], **options: Any) -> tuple[Trace, Search, Listed
     task = Listed(story["costs"], scattered(story["seed"]))
     ledger = Ledger(samples=story["samples"], seconds=story["seconds"])
     search = search_of(task, story["scheduler"], story["trials"], story["workers"], ledger, **options)
-    return simulate(search, task, startup_s=story["startup_s"], seconds_per_sample=0.25), search, task
+    trace = simulate(
+        search,
+        task,
+        startup_s=story["startup_s"],
+        seconds_per_sample=0.25,
+        straggling=story["straggling"],
+    )
+    return trace, search, task
 
 
 @PROPERTY
 @given(searches)
 def test_the_trace_is_that_of_a_naive_clock(story: dict[str, Any]) -> None:
     """Also shows that jumping from rung to rung changes nothing: the naive clock reports every epoch."""
-    trace, _, task = run(story)
+    trace, _, task = run({**story, "straggling": 0.0})
     ledger = Ledger(samples=story["samples"], seconds=story["seconds"])
     twin = search_of(task, story["scheduler"], story["trials"], story["workers"], ledger)
     assert [tuple(job) for job in trace.jobs] == naive(twin, task, story["startup_s"], 0.25)
@@ -261,7 +270,8 @@ def test_invariants(story: dict[str, Any]) -> None:
     assert {job.worker for job in trace.jobs} <= set(range(story["workers"]))
     for job in trace.jobs:
         assert job.samples > 0
-        assert job.end_s - job.begin_s == pytest.approx(story["startup_s"] + 0.25 * job.samples, rel=FLOAT64)
+        seconds, least = job.end_s - job.begin_s, story["startup_s"] + 0.25 * job.samples
+        assert seconds == pytest.approx(least, rel=FLOAT64) or (story["straggling"] and seconds > least)
     assert trace.samples == search.ledger.total == sum(search.ledger.spent.values())
     assert trace.samples <= story["samples"] + story["workers"] * max(task.costs)
     starts = [job.trial for job in trace.jobs if job.kind == "start"]
@@ -291,9 +301,28 @@ def test_the_samples_of_an_incumbent_are_those_trained_until_then(story: dict[st
     for one in trace.incumbents:
         trained = 0.0
         for job in trace.jobs:
-            seconds = min(one.elapsed_s, job.end_s) - job.begin_s - story["startup_s"]
-            trained += max(0.0, seconds) / 0.25
+            begin = job.begin_s + story["startup_s"]
+            share = (min(one.elapsed_s, job.end_s) - begin) / (job.end_s - begin)
+            trained += job.samples * max(0.0, share)
         assert one.samples == pytest.approx(trained, abs=0.51)
+
+
+def test_stragglers_are_half_normal_and_belong_to_their_trial_and_place() -> None:
+    """|z| of a unit normal has mean sqrt(2 / pi) and variance 1 - 2 / pi; five standard errors of 600 draws."""
+    task = Listed([1, 1], lambda x, epoch: float(x))
+    slowdowns: dict[int, dict[tuple[str, int], float]] = {}
+    for workers, seed in ((1, 0), (7, 0), (1, 1)):
+        search = search_of(task, "asha-promote", 400, workers)
+        trace = simulate(search, task, startup_s=5.0, seconds_per_sample=2.0, straggling=0.5, seed=seed)
+        seconds = {(job.trial, job.rung): (job.end_s - job.begin_s - 5.0) / 2.0 for job in trace.jobs}
+        assert len(seconds) == 600
+        slowdowns[workers + 10 * seed] = seconds
+    assert slowdowns[1].keys() == slowdowns[7].keys()
+    assert list(slowdowns[1].values()) == pytest.approx([slowdowns[7][key] for key in slowdowns[1]], rel=1e-6)
+    assert slowdowns[1] != slowdowns[11]
+    draws = (np.array(list(slowdowns[1].values())) - 1) / 0.5
+    assert draws.min() >= 0
+    assert abs(draws.mean() - math.sqrt(2 / math.pi)) < 5 * math.sqrt((1 - 2 / math.pi) / 600)
 
 
 # ---------------------------------------------------------------------- budgets
@@ -339,6 +368,7 @@ def test_a_budget_too_large_to_matter_changes_nothing(scheduler: str) -> None:
         "samples": math.inf,
         "seconds": math.inf,
         "startup_s": 0.3,
+        "straggling": 1.0,
     }
     assert run(story)[0] == run({**story, "samples": 10**9, "seconds": 10**9})[0]
 
@@ -362,7 +392,14 @@ def test_a_simulation_killed_at_any_event_goes_on_to_the_same_trace(story: dict[
         ledger,
         journal=lambda event: rest.append(event),
     )
-    again = simulate(search, task, startup_s=story["startup_s"], seconds_per_sample=0.25, journal=whole[:cut])
+    again = simulate(
+        search,
+        task,
+        startup_s=story["startup_s"],
+        seconds_per_sample=0.25,
+        straggling=story["straggling"],
+        journal=whole[:cut],
+    )
     assert again == trace
     assert [json.loads(json.dumps(event)) for event in rest] == whole[cut:]
 
@@ -374,8 +411,11 @@ def test_the_journal_of_another_simulation_is_refused() -> None:
     other = Listed([2, 1], task.of)
     with pytest.raises(SchedulerError, match="journal is of another simulation"):
         simulate(search_of(other, "asha", 4, 2), other, journal=events)
-    with pytest.raises(SchedulerError, match="cannot come next"):
-        simulate(search_of(task, "asha", 4, 2), task, journal=events[1:2] + events[4:])
+    for wrong in (events[:1] + events[2:], [{"event": "rewind", "trial": "0000", "samples": 0}]):
+        with pytest.raises(SchedulerError, match="cannot come next"):
+            simulate(search_of(task, "asha", 4, 2), task, journal=wrong)
+    with pytest.raises(SchedulerError, match="'event': 'start'.* cannot come next"):
+        simulate(search_of(task, "asha", 4, 1), task, journal=events)
 
 
 # ---------------------------------------------------------------------- failures and misuse
@@ -422,6 +462,7 @@ def test_a_standstill_is_an_error() -> None:
     [
         ({"startup_s": -1.0}, "startup_s=-1.0, need a number >= 0"),
         ({"startup_s": math.nan}, "startup_s=nan"),
+        ({"straggling": -0.1}, "straggling=-0.1, need a number >= 0"),
         ({"seconds_per_sample": 0.0}, "seconds_per_sample=0.0, need a number > 0"),
         ({"seconds_per_sample": math.inf, "startup_s": -1.0}, "startup_s=-1.0.*seconds_per_sample=inf"),
     ],

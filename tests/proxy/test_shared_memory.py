@@ -183,6 +183,17 @@ def test_the_latest_stay() -> None:
     assert left["codes"][LOSS].tolist() == [1, 128, 255]
 
 
+def test_a_later_number_is_kept_with_the_better_knowledge() -> None:
+    """Else a client that offers the later number would have to offer it for ever."""
+    early, late = SharedMemory(3), SharedMemory(3)
+    early.learn("t", 5, None, remembered([0, 1, 2]))
+    late.merge(shared_by(remembered([0, 1, 2]), remembered([0, 1, 2])).state())
+    late.learn("t", 2, None, remembered([2, 1, 0]))
+    early.merge(late.state())
+    assert early.numbers()["t"] == 3
+    assert {one["trial"]: one["epochs"] for one in early.state()["contributions"]}["t"] == 5
+
+
 def test_the_better_a_trial_the_more_it_counts() -> None:
     up, down, level = remembered([0, 1, 2]), remembered([2, 1, 0]), remembered([1, 1, 1])
     shared = SharedMemory(3)
