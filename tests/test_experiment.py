@@ -165,8 +165,8 @@ def test_all_faults_come_in_one_message() -> None:
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(UnknownNameError, match="search 'tpee'.*Did you mean 'tpe'.*random, tpe"):
         SearchOptions(search="tpee")
-    with pytest.raises(UnknownNameError, match="scheduler 'hyperband'.*asha, none"):
-        SearchOptions(scheduler="hyperband")
+    with pytest.raises(UnknownNameError, match="scheduler 'hyperbund'.*Did you mean 'hyperband'.*median, none"):
+        SearchOptions(scheduler="hyperbund")
 
 
 @pytest.mark.parametrize("space", [{}, {"learning_rate": uniform(0, 1)}, {"lr": 0.1}])

@@ -101,17 +101,17 @@ class BohbProposer:
         """Return a point. Cost: O(n d) for n results, 2 ms for five parameters and 200 of them."""
         rng = generator(self.seed, draw, "bohb")
         encoding = Encoding(self.space)
-        split = _split(history, encoding, rng)
-        if split is None or rng.random() < RANDOM_SHARE:
+        halves = split(history, encoding, rng)
+        if halves is None or rng.random() < RANDOM_SHARE:
             return RandomProposer(self.space, self.seed).propose(history, draw, rung)
-        good, bad = (Density.fit(points, encoding.levels) for points in split)
+        good, bad = (Density.fit(points, encoding.levels) for points in halves)
         candidates = good.around(CANDIDATES, rng)
         ratio = np.maximum(bad.at(candidates), SMALLEST) / np.maximum(good.at(candidates), SMALLEST)
         (point,) = encoding.to_points(candidates[[int(ratio.argmin())]])
         return point
 
 
-def _split(history: History, encoding: Encoding, rng: np.random.Generator) -> tuple[Vectors, Vectors] | None:
+def split(history: History, encoding: Encoding, rng: np.random.Generator) -> tuple[Vectors, Vectors] | None:
     """Return the good and the bad points of the highest rung that has d + 1 of both, inactive values filled in."""
     least = len(encoding.names) + 1
     level = history.informed_rung(2 * least)

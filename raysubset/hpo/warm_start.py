@@ -142,8 +142,9 @@ def _judged(results: Sequence[Result], shares: Sequence[float]) -> tuple[dict[in
 def _nothing_left(
     points: Sequence[Point], outside: int, unmatched: int, space: Space, shares: Sequence[float]
 ) -> str:
+    first, levels = dict(next(iter(points), {})), ", ".join(f"{share:.3g}" for share in shares)
     return (
         f"The earlier search has nothing for this one. {outside} of its {len(points)} configurations lie outside "
-        f"the space of {', '.join(space)}; its first is {dict(next(iter(points), {}))!r}. {unmatched} of the others' "
-        f"losses are of other fidelities than {', '.join(f'{share:.3g}' for share in shares)} of a training."
+        f"the space of {', '.join(space)}; its first is {first!r}. {unmatched} of the others' losses are of other "
+        f"fidelities than {levels} of a training."
     )

@@ -51,7 +51,7 @@ def _tau_over_ratio(study: Study) -> Picture | None:
     subsets = [row for row in rows if not row.full]
     if not subsets:
         return None
-    with canvas() as (figure, (axes,)):
+    with canvas(height=4.2) as (figure, (axes,)):
         lines = dict.fromkeys((row.pairing, row.score) for row in subsets)
         for place, (pairing, score) in enumerate(lines):
             _line(
@@ -60,9 +60,9 @@ def _tau_over_ratio(study: Study) -> Picture | None:
         for row in rows:
             if row.full:
                 style, _ = _STYLES[row.score]
-                axes.axhline(row.tau, color=GREY, linestyle=style, linewidth=1.2, label=f"ceiling, {row.score}")
+                axes.axhline(row.tau, color=GREY, linestyle=style, linewidth=1.2, label=f"ceiling, by {row.score}")
         _ratio_axis(axes, sorted({row.ratio for row in subsets}))
-        axes.set_ylabel("Kendall tau to accuracy on all data")
+        axes.set_ylabel("tau to accuracy on all data")
         figure.legend(loc="outside upper left", ncols=2, handlelength=1.8, columnspacing=1.2)
         svg = render(figure, "tau")
     words = "; ".join(
@@ -83,7 +83,7 @@ def _line(axes: Axes, rows: Sequence[RankRow], place: int, lines: int) -> None:
     xs = [row.ratio * 1.02 ** (2 * place - lines + 1) for row in rows]
     ys = [row.tau for row in rows]
     axes.plot(xs, ys, style, color=colour, marker=marker, markersize=4.5, linewidth=1.4,
-              label=f"pairing {rows[0].pairing}, {rows[0].score}")  # fmt: skip
+              label=f"{rows[0].pairing}, by {rows[0].score}")  # fmt: skip
     spans = [row.over_configs or Estimate(row.tau, row.tau, row.tau) for row in rows]
     axes.vlines(xs, [span.low for span in spans], [span.high for span in spans], color=colour, linewidth=1.0)
 

@@ -1,6 +1,6 @@
 """CPU seconds of simulated searches by scheduler, and how cost and idle time grow with the workers.
 
-python tests/benchmarks/bench_simulator.py [workers of the largest search, default 1000] [trials a worker, 10]
+python tests/benchmarks/bench_simulator.py [workers of the largest search, 1000] [trials a worker, 10]
 
 Random search over the power law, 81 epochs on all of 50,000 rows, eta 3. "one bracket" is synchronous halving of
 all trials at once, where everybody waits for the last of a rung; "halving" and "hyperband" open the next bracket
@@ -49,6 +49,13 @@ def measure(name: str, trials: int, workers: int, straggling: float = 0.0) -> tu
     return trace, process_time() - began
 
 
+def line(trace: Trace, trials: int) -> str:
+    """Full epochs a trial, hours to the first whole trial and to the end, idle share."""
+    first = next(one.elapsed_s for one in trace.incumbents if one.rung == RUNGS.halvings)
+    epochs = trace.samples / ROWS / trials
+    return f"{epochs:12.2f} {first / 3600:7.3f} {trace.wall_s / 3600:7.3f} {100 * trace.idle_share:6.1f}"
+
+
 def main() -> None:
     largest = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     each = int(sys.argv[2]) if len(sys.argv) > 2 else 10
@@ -57,18 +64,13 @@ def main() -> None:
         seconds = statistics.median(measure(name, 1000, 8)[1] for _ in range(REPEATS))
         print(f"  {name:13} {seconds:6.2f}")
     for straggling in (0.0, 1.0):
-        print(f"\n{each} trials a worker, straggling {straggling:g}")
-        print(f"  {'scheduler':13} {'workers':>8} {'epochs/trial':>13} {'hours':>7} {'idle %':>7} {'CPU s':>7}")
+        print(f"\n{each} trials a worker, straggling {straggling:g}; first: hours to the first whole trial")
+        print("  scheduler      workers epochs/trial   first   hours idle %  CPU s")
         workers = 10
         while workers <= largest:
             for name in ("asha", "asha-promote", "dasha", "halving", "one bracket", "hyperband", "hyper-tune"):
                 trace, seconds = measure(name, each * workers, workers, straggling)
-                epochs = trace.samples / ROWS / (each * workers)
-                print(
-                    f"  {name:13} {workers:8,} {epochs:13.2f} {trace.wall_s / 3600:7.3f} "
-                    f"{100 * trace.idle_share:7.1f} {seconds:7.2f}",
-                    flush=True,
-                )
+                print(f"  {name:13} {workers:8,} {line(trace, each * workers)} {seconds:6.2f}", flush=True)
             workers *= 10
 
 

@@ -147,6 +147,18 @@ def test_the_highest_rung_comes_first() -> None:
     assert ranked(halving, {}) == ["a", "c"]
 
 
+def test_a_late_report_of_a_lower_rung_changes_nothing() -> None:
+    halving = PromotionHalving(3, 2)
+    assert ranked(halving, {"a": 0.5, "b": 0.6}) == ["a"]
+    assert halving.judge("a", 0, 9.0) is Verdict.CONTINUE
+    halving.start("c", 1)
+    assert halving.judge("c", 0, 0.1) is Verdict.CONTINUE
+    assert halving.promotable() is None
+    assert halving.judge("a", 1, 0.5) is Verdict.PAUSE
+    assert halving.judge("c", 1, 0.4) is Verdict.PAUSE
+    assert halving.promotable() == "c"
+
+
 def test_nobody_whose_loss_is_not_finite_is_promoted() -> None:
     halving = PromotionHalving(2, 2)
     assert ranked(halving, {"a": math.nan, "b": math.inf, "c": -math.inf, "d": 7.0}) == ["d"]

@@ -37,17 +37,17 @@ def promote_all(core: SynchronousHalving) -> list[str]:
 
 def test_a_bracket_by_hand() -> None:
     core = halving_of_nine()
-    for number in range(8):
-        assert core.judge(f"t{number}", 0, [0.5, 0.3, 0.3, 0.9, 0.2, math.nan, 0.8, 0.7][number]) is (
-            Verdict.STOP if number == 5 else Verdict.PAUSE
-        )
+    losses = {"t0": 0.5, "t7": 0.3, "t2": 0.3, "t3": 0.9, "t4": 0.2, "t5": math.nan, "t6": 0.8, "t1": 0.3}
+    for trial, loss in losses.items():
+        assert core.judge(trial, 0, loss) is (Verdict.STOP if trial == "t5" else Verdict.PAUSE)
         assert core.promotable() is None, "t8 has not reported"
-    assert core.judge("t8", 0, 0.3) is Verdict.PAUSE
-    assert promote_all(core) == ["t4", "t1", "t2"], "best first, ties by arrival"
+    assert core.judge("t8", 0, 0.7) is Verdict.PAUSE
+    assert promote_all(core) == ["t4", "t7", "t2"], "best first, ties by arrival"
+    assert core.judge("t2", 0, 0.0) is Verdict.CONTINUE, "a late report of a lower rung"
     assert core.judge("t2", 1, 0.1) is Verdict.PAUSE
     assert core.judge("t4", 1, 0.2) is Verdict.PAUSE
     assert core.promotable() is None
-    assert core.judge("t1", 1, 0.3) is Verdict.PAUSE
+    assert core.judge("t7", 1, 0.3) is Verdict.PAUSE
     assert promote_all(core) == ["t2"]
     assert core.judge("t2", 2, 0.1) is Verdict.STOP
 

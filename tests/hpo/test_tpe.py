@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hyperopt import JOB_STATE_DONE, STATUS_OK, Trials, hp, tpe
 from hyperopt.base import Domain as Bandit
+from scipy import stats
+from tolerances import KS_P_VALUE
 
 from raysubset.hpo.history import History
 from raysubset.hpo.proposer import Proposer, RandomProposer
@@ -37,35 +40,52 @@ def test_random_until_one_rung_has_enough() -> None:
     assert proposer.propose(history, 9, 0) != chance.propose(history, 9, 0)
 
 
-def test_it_is_hyperopt_with_a_nested_space() -> None:
-    """The same draws as hyperopt's tree, in which y exists on the branch of "a" only."""
-    history = history_of(UNIT, 30)
-    space = {"x": hp.uniform("0", 0, 1), "k": hp.choice("1", [{"y": hp.uniform("2", 0, 1)}, "b", "c"])}
+def suggestions(space: dict[str, Any], history: History, draws: int) -> list[dict[str, Any]]:
+    """What hyperopt itself suggests for x ("0"), kind ("1") and y ("2")."""
     bandit, trials = Bandit(lambda _: 0, space), Trials()
     for tid, (name, point) in enumerate(history.points.items()):
         code = {"0": point["x"], "1": "abc".index(str(point["kind"])), "2": point.get("y")}
-        misc = {
-            "tid": tid,
-            "cmd": bandit.cmd,
-            "idxs": {label: [tid] if value is not None else [] for label, value in code.items()},
-            "vals": {label: [value] if value is not None else [] for label, value in code.items()},
-        }
-        loss = history.losses[0][name]
-        (doc,) = trials.new_trial_docs([tid], [None], [{"status": STATUS_OK, "loss": loss}], [misc])
-        trials.insert_trial_doc({**doc, "state": JOB_STATE_DONE})
+        known = {label: [value] if value is not None else [] for label, value in code.items()}
+        places = {label: [tid] if values else [] for label, values in known.items()}
+        misc = {"tid": tid, "cmd": bandit.cmd, "idxs": places, "vals": known}
+        result = {"status": STATUS_OK, "loss": history.losses[0][name]}
+        (document,) = trials.new_trial_docs([tid], [None], [result], [misc])
+        trials.insert_trial_doc({**document, "state": JOB_STATE_DONE})
     trials.refresh()
-    equal = 0
-    for draw in range(30):
+    found = []
+    for draw in range(draws):
         seed = seed64(5, draw, "tpe") % 2**32
-        (found,) = tpe.suggest([30], bandit, trials, seed, n_startup_jobs=0, verbose=False)
-        theirs = {label: values[0] for label, values in found["misc"]["vals"].items() if values}
-        ours = TpeProposer(UNIT, 5, startup=10).propose(history, draw, 0)
-        assert {"x", "kind"} <= set(ours)
-        assert ("y" in ours) == (ours["kind"] == "a")
-        equal += (
-            ours["x"] == theirs["0"] and ours["kind"] == "abc"[theirs["1"]] and ours.get("y") == theirs.get("2")
-        )
-    assert equal == 30
+        (document,) = tpe.suggest([30], bandit, trials, seed, n_startup_jobs=0, verbose=False)
+        found.append({label: values[0] for label, values in document["misc"]["vals"].items() if values})
+    return found
+
+
+def test_it_is_hyperopt() -> None:
+    """The same draws as from a flat space that a user of hyperopt would write, y left out on other branches."""
+    history = history_of(UNIT, 30)
+    space = {"x": hp.uniform("0", 0, 1), "k": hp.randint("1", 0, 3), "y": hp.uniform("2", 0, 1)}
+    for draw, theirs in enumerate(suggestions(space, history, 12)):
+        expected = {"x": theirs["0"], "kind": "abc"[theirs["1"]], "y": theirs["2"]}
+        if theirs["1"] != 0:
+            del expected["y"]
+        assert TpeProposer(UNIT, 5, startup=10).propose(history, draw, 0) == expected
+
+
+@pytest.mark.slow
+def test_conditions_are_the_branches_of_its_tree() -> None:
+    """The same distributions as from a tree in which y exists on the branch of "a" only."""
+    history = history_of(UNIT, 30)
+    space = {"x": hp.uniform("0", 0, 1), "k": hp.choice("1", [{"y": hp.uniform("2", 0, 1)}, "b", "c"])}
+    tree = suggestions(space, history, 300)
+    ours = [TpeProposer(UNIT, 6, startup=10).propose(history, draw, 0) for draw in range(300)]
+    kinds = [
+        [sum(p["1"] == k for p in tree) for k in range(3)],
+        [sum(p["kind"] == k for p in ours) for k in "abc"],
+    ]
+    assert abs(kinds[0][0] - kinds[1][0]) < 5 * math.sqrt(2 * 300 / 4)
+    for label, name in (("0", "x"), ("2", "y")):
+        pair = [p[label] for p in tree if label in p], [p[name] for p in ours if name in p]
+        assert stats.ks_2samp(*pair).pvalue > KS_P_VALUE
 
 
 def test_running_trials_count_as_bad() -> None:

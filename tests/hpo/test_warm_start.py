@@ -142,7 +142,7 @@ def test_results_of_records() -> None:
 
 
 def test_a_search_starts_where_the_earlier_one_ended() -> None:
-    """TPE has no random phase when the earlier trials fill it; its proposals do not depend on their names' order."""
+    """TPE has no random phase when the earlier trials fill it, and looks where they were good."""
     results = [Result(str(i), {**SGD, "lr": 10 ** -(1 + i / 4)}, 1.0, abs(i - 6) / 10) for i in range(12)]
     warm = history_from(results, SPACE, SHARES).history
     proposer = TpeProposer(SPACE, seed=0, startup=10)

@@ -78,12 +78,12 @@ def test_a_search_ends_in_a_tested_model_and_a_report(digits, ray_cluster, tmp_p
 def test_rungs_stop_trials_and_only_rungs_are_judged(digits, ray_cluster, tmp_path) -> None:
     search(digits, tmp_path, trials=9)
     rows = read_records(tmp_path / "s" / "records.jsonl").stage("search")
-    state = json.loads((tmp_path / "s" / "halving-search.json").read_text())
+    heading = json.loads((tmp_path / "s" / "search-search.jsonl").read_text().splitlines()[0])
     last = {row.trial: row for row in rows}
     assert {row.status for row in last.values()} <= {"stopped", "done"}
     assert sum(row.status == "stopped" for row in last.values()) >= 3
     assert all((row.val_loss is not None) == (row.rung is not None) for row in rows)
-    assert {row.epoch for row in rows if row.rung is not None} == set(state["epochs"])
+    assert {row.epoch for row in rows if row.rung is not None} == set(heading["epochs"])
 
 
 def test_a_diverging_trial_ends_with_its_reason_and_the_search_goes_on(digits, ray_cluster, tmp_path) -> None:
