@@ -86,12 +86,12 @@ def untrained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     called: list[str] = []
 
     def run_stage(stage: str, experiment: Any, pool: Any, slots: Any, folder: Path, writer: Any, *_: Any,
-                  points: Any, **__: Any) -> Any:  # fmt: skip
+                  drive: Any, **__: Any) -> Any:  # fmt: skip
         called.append(stage)
         if (folder / "interrupt").exists():
             return SimpleNamespace(interrupted=True)
         sign = -1 if stage.startswith("r0.2") else 1
-        for number, point in enumerate(points):
+        for number, point in enumerate(drive.points):
             nudge = 0.003 * (number == 1) * (stage != "full-0")
             writer.append(
                 TrialRecord(

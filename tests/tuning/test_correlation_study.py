@@ -30,6 +30,7 @@ from raysubset.selection.plan import SubsetPlan
 from raysubset.training.recipe import Recipe
 from raysubset.tuning.cells import CellPlan, StudyOptions, draw_points
 from raysubset.tuning.correlation import CorrelationStudy, create_study, open_study
+from raysubset.tuning.opening import Drive
 from raysubset.tuning.progress import Silent
 from raysubset.tuning.run import open_run
 from raysubset.tuning.stage import StageOutcome
@@ -61,8 +62,9 @@ class FakeStages:
         self.given: dict[str, dict[str, Any]] = {}
 
     def __call__(self, stage: str, experiment: Experiment, pool: Any, slots: Any, folder: Path, writer: Any,
-                 listener: Any, *, points: Any, elapsed_s: float, **_: Any) -> StageOutcome:  # fmt: skip
+                 listener: Any, *, drive: Drive, elapsed_s: float, **_: Any) -> StageOutcome:  # fmt: skip
         self.called.append(stage)
+        points = drive.points
         self.given[stage] = {"experiment": experiment, "points": points, "elapsed_s": elapsed_s}
         (folder / "tune" / stage).mkdir(parents=True, exist_ok=True)
         spread = self.noise * (1 - experiment.plan.ratio) ** 2 + 0.02

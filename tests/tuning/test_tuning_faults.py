@@ -1,0 +1,136 @@
+"""kill -9 of a trial's worker, of the selector, of the driver: the search that goes on is the one that would have been."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import raysubset as rs
+from raysubset.experiment import Experiment, SearchOptions
+from raysubset.report.records import read_records
+from raysubset.tuning.progress import Silent
+from raysubset.tuning.run import create_run
+from raysubset.tuning.session import open_session
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+TRIALS = 7
+
+
+def experiment(name: str) -> Experiment:
+    return Experiment(
+        name=name,
+        model="mlp",
+        plan=rs.SubsetPlan(ratio=0.2),
+        recipe=rs.Recipe(epochs=9, batch_size=32, lr=0.05),
+        space={"lr": rs.loguniform(1e-3, 1e-1), "momentum": rs.uniform(0.5, 0.95)},
+        search=SearchOptions(trials=TRIALS, concurrency=1, search="random", scheduler="asha-promote"),
+    )
+
+
+def outcomes(folder: Path) -> dict:
+    """What each trial's epochs were, each of them once."""
+    rows = read_records(folder / "records.jsonl").stage("search")
+    found = {(r.trial, r.epoch): (r.status, r.rung, r.samples_consumed, r.val_loss, r.train_loss) for r in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def events(folder: Path) -> list[str]:
+    return [line for line in (folder / "search-search.jsonl").read_text().splitlines() if '"rewind"' not in line]
+
+
+def searched(folder: Path, data, listener) -> dict:
+    run = create_run(experiment(folder.name), data, folder.parent, listener, command="", settings={})
+    run.checkpoint_every_s = 0.0
+    with open_session(run) as session:
+        session.search()
+    return outcomes(folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(digits, ray_cluster, tmp_path_factory) -> dict:
+    return searched(tmp_path_factory.mktemp("undisturbed") / "u", digits, Silent())
+
+
+class Assassin(Silent):
+    """Kills, once, a process of this test's own Ray instance, after some reports."""
+
+    def __init__(self, victim: str, after: int) -> None:
+        self.victim, self.after, self.killed = victim, after, 0
+
+    def recorded(self, record) -> None:
+        self.after -= 1
+        if self.after == 0:
+            process = next(own_processes(self.victim))
+            process.send_signal(signal.SIGKILL)
+            self.killed = process.pid
+
+
+def own_processes(name: str) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter(["cmdline"]):
+        if name in " ".join(process.info["cmdline"] or []) and os.getpid() in [p.pid for p in process.parents()]:
+            yield process
+
+
+@pytest.mark.parametrize("victim", ["SubsetTrainable", "SelectorService"])
+def test_a_killed_process_changes_nothing(victim, undisturbed, digits, ray_cluster, tmp_path) -> None:
+    assassin = Assassin(victim, after=8)
+    found = searched(tmp_path / "k", digits, assassin)
+    assert assassin.killed
+    assert found == undisturbed
+
+
+def test_a_killed_driver_loses_nothing(undisturbed, tmp_path) -> None:
+    script = tmp_path / "search.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys, time
+            sys.path.insert(0, {str(Path(__file__).parent)!r})
+            import raysubset as rs, test_tuning_faults as faults
+            from pathlib import Path
+            from raysubset.tuning.run import create_run, open_run
+            from raysubset.tuning.session import open_session
+
+            class Slow(faults.Silent):
+                def recorded(self, record):
+                    time.sleep(0.3)  # so that the other process sees it in time
+
+            if __name__ == "__main__":
+                import torch
+                torch.set_num_threads(1)
+                data, root = rs.load_dataset("embedded", limit=600), Path({str(tmp_path)!r})
+                if (root / "d").exists():
+                    run = open_run(root / "d", data, faults.Silent())
+                else:
+                    run = create_run(faults.experiment("d"), data, root, Slow(), command="", settings={{}})
+                run.checkpoint_every_s = 0.0
+                with open_session(run) as session:
+                    session.search()
+            """
+        )
+    )
+    records = tmp_path / "d" / "records.jsonl"
+    driver = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and not (records.exists() and records.read_text().count("\n") >= 8):
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    output, _ = driver.communicate(timeout=60)
+    before = outcomes(tmp_path / "d")
+    assert 8 <= len(before) < len(undisturbed), output.decode()
+    resumed = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert outcomes(tmp_path / "d") == undisturbed
+    names = [line for line in events(tmp_path / "d") if '"start"' in line]
+    assert len(names) == TRIALS, "no trial was given out under a second name"
