@@ -103,7 +103,7 @@ def fidelity_weights(
         if level < top:
             draws = _fit(surrogate, *data[level], seed).draws(features, samples, rng)
         else:
-            draws = _held_out_draws(surrogate, features, losses, samples, seed, rng)
+            draws = held_out_draws(surrogate, features, losses, samples, seed, rng)
         missed.append(ranking_loss(draws, losses))
     theta[levels] = smallest_share(np.stack(missed, axis=1))
     return theta
@@ -114,7 +114,7 @@ def _level_data(history: History, encoding: Encoding, level: int) -> tuple[Vecto
     return encoding.features(encoding.to_vectors(points)), standardised(losses)
 
 
-def _held_out_draws(
+def held_out_draws(
     surrogate: Surrogate,
     features: Vectors,
     losses: NDArray[np.float64],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal
 
 from raysubset.report.intervals import Estimate, student
@@ -162,9 +163,11 @@ def line_facts(line: Line) -> dict[str, Any]:
 
 
 def mean_over_seeds(values: Iterable[float | None]) -> Estimate | None:
-    """Return the mean with its interval; of one value with an infinite one, of none None."""
+    """Return the mean with its interval, infinite where `student` gives none; None of no values."""
     known = [float(value) for value in values if value is not None]
-    return Estimate(known[0], -math.inf, math.inf) if len(known) == 1 else student(known)
+    if not known:
+        return None
+    return student(known) or Estimate(fmean(known), -math.inf, math.inf)
 
 
 def _minus(first: float | None, second: float | None) -> float | None:

@@ -62,7 +62,8 @@ def test_densities_are_those_of_statsmodels(seed: int) -> None:
 def test_a_density_sums_to_one() -> None:
     levels = np.array([0, 5])
     density = Density.fit(draw_points(20, 3, levels), levels)
-    parts = [integrate.quad(lambda x: density.at(np.array([[x, k]]))[0], -3, 4, limit=200)[0] for k in range(5)]
+    x = np.linspace(-3, 4, 20_001)
+    parts = [integrate.trapezoid(density.at(np.stack([x, np.full_like(x, k)], axis=1)), x) for k in range(5)]
     assert sum(parts) == pytest.approx(1.0, abs=1e-6)
     assert min(parts) > 0
 
@@ -83,8 +84,10 @@ def test_an_option_that_no_good_point_has_is_unlikely_not_infinite() -> None:
     density = Density.fit(np.array([[1.0, 0.5], [1.0, 0.4], [1.0, 0.6]]), levels)
     known, strange = density.at(np.array([[1.0, 0.5], [2.0, 0.5]]))
     assert strange == pytest.approx(known * 0.0005 / 0.999)
+    oracle = statsmodels_density(density.points, levels)
+    oracle.bw = np.clip(oracle.bw, 1e-3, None)  # HpBandSter's floor
     with np.errstate(divide="ignore"):
-        assert statsmodels_density(density.points, levels).pdf(np.array([[2.0, 0.5]])) == math.inf
+        assert oracle.pdf(np.array([[2.0, 0.5]])) == math.inf
 
 
 def test_candidates_are_drawn_around_the_points() -> None:

@@ -320,6 +320,7 @@ def test_stragglers_are_half_normal_and_belong_to_their_trial_and_place() -> Non
     assert slowdowns[1].keys() == slowdowns[7].keys()
     assert list(slowdowns[1].values()) == pytest.approx([slowdowns[7][key] for key in slowdowns[1]], rel=1e-6)
     assert slowdowns[1] != slowdowns[11]
+    assert all(slowdowns[1][trial, 0] != seconds for (trial, rung), seconds in slowdowns[1].items() if rung)
     draws = (np.array(list(slowdowns[1].values())) - 1) / 0.5
     assert draws.min() >= 0
     assert abs(draws.mean() - math.sqrt(2 / math.pi)) < 5 * math.sqrt((1 - 2 / math.pi) / 600)
@@ -345,9 +346,17 @@ def test_a_budget_of_samples_ends_trials_at_an_epoch_not_at_a_rung() -> None:
     assert trace.regret is None
 
 
-def test_a_budget_of_seconds_ends_trials_at_an_epoch() -> None:
+def test_a_budget_of_seconds_ends_trials_at_an_epoch_not_at_a_rung() -> None:
+    """Whole trials take 41 s; the second two stand at 52 s after an epoch and at 62 s after two."""
     task = Listed([10] * 4, lambda x, epoch: 1.0)
-    search = search_of(task, "none", trials=9, workers=2, ledger=Ledger(seconds=55))
+    search = Search(
+        Rungs((40.0,), (4,)),
+        RunToEnd(1),
+        ListedPoints([{"x": x} for x in range(9)]),
+        trials=9,
+        concurrency=2,
+        ledger=Ledger(seconds=55),
+    )
     trace = simulate(search, task, startup_s=1.0, seconds_per_sample=1.0)
     assert [(job.trial, job.samples, job.end_s) for job in trace.jobs] == [
         ("0000", 40, 41.0),

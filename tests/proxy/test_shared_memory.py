@@ -481,10 +481,12 @@ def test_what_is_shared_goes_from_service_to_service() -> None:
 
 
 def test_a_warm_start_trains_on_everything_whatever_was_told() -> None:
-    plan = SubsetPlan(metric="loss", ratio=0.3, first_epoch="shared", warm_start=0.5)
     service = SelectorService(Context(N))
     hard_rows(service, "teacher", np.arange(N, dtype=np.float32))
-    assert [subset.metric for subset in outcome(service, "t", plan)[:2]] == ["full", "full"]
+    for options, warm in (({"metric": "loss", "ratio": 0.3}, 2), ({"selector": "infobatch", "ratio": 1.0}, 4)):
+        plan = SubsetPlan(**options, first_epoch="shared", warm_start=0.5)
+        metrics = [subset.metric for subset in outcome(service, plan.name, plan)]
+        assert metrics[: warm + 1] == ["full"] * warm + [plan.metric_at(4, EPOCHS, 0)]
 
 
 def test_a_stream_that_is_handed_on_begins_again_with_what_it_knows() -> None:

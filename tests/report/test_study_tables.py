@@ -112,6 +112,13 @@ def test_means_gaps_and_savings_by_hand() -> None:
     assert fewer.value == pytest.approx(2100 / 300)
 
 
+def test_equal_values_are_no_certainty() -> None:
+    """Sample counts repeat exactly; an accuracy that repeats does so by chance: neither gets an interval of 0."""
+    _, part = lines([replace(r, test_accuracy=0.9) for r in three_seeds()])
+    assert line_facts(part)["samples_saved"] == {"mean": pytest.approx(7), "low": None, "high": None}
+    assert line_facts(part)["gap_to_full"] == {"mean": pytest.approx(0), "low": None, "high": None}
+
+
 def test_gaps_are_paired_by_seed_and_only_with_what_is_finished() -> None:
     results = three_seeds()
     results[1] = replace(results[1], state="failed", cause="no memory", test_accuracy=None)
