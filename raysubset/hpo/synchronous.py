@@ -70,8 +70,7 @@ class _Round:
         promoted: dict[str, int] = {}
         for index, rung in enumerate(self.rungs[:-1]):
             if rung.winners is None:
-                below = self.filled if index == 0 else self.rungs[index - 1].winners is not None
-                if not below or len(rung.losses) < len(rung.entered):
+                if not self.filled or len(rung.losses) < len(rung.entered):
                     break
                 rung.winners = rung.best(self.sizes[index + 1])
                 self.rungs[index + 1].entered.update(rung.winners)

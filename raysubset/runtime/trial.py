@@ -37,7 +37,7 @@ from raysubset.seeds import seed64
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.evaluate import Evaluation, evaluate
 from raysubset.training.loop import train_epoch
-from raysubset.training.optimizer import build_optimizer
+from raysubset.training.optimizer import build_optimizer, load_optimizer
 from raysubset.training.recipe import Recipe
 from raysubset.training.schedule import epoch_progress, lr_at
 
@@ -122,7 +122,7 @@ class Trial:
         if start.model is not None:
             self.model.load_state_dict(start.model)
         if start.optimizer is not None:
-            self._optimizer.load_state_dict(dict(start.optimizer))
+            load_optimizer(self._optimizer, start.optimizer)
         spec = replace(spec, plan=affordable(spec.plan, self.model, shape, len(train), recipe.epochs))
         self.spec = spec
         self._recorder = SignalRecorder(self.model, recipe.label_smoothing) if spec.plan.is_adaptive else None
@@ -247,9 +247,12 @@ class Trial:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; the epochs to come are those of the uninterrupted run."""
+        """Go on from a state; the epochs to come are those of the uninterrupted run.
+
+        The state may be another trial's (population-based training): the recipe stays this trial's own.
+        """
         self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self._optimizer, state["optimizer"])
         self.epoch, self.samples_consumed = int(state["epoch"]), int(state["samples_consumed"])
         self.samples_trained = int(state["samples_trained"])
         spec = StreamSpec(self.spec.plan, self.spec.recipe.epochs, self.spec.seeds.subset)

@@ -6,6 +6,9 @@ and gives the same bits. ``fused=True`` would be three times faster still, but r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -36,3 +39,16 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(
         parameters, lr=lr, momentum=momentum, weight_decay=decay, nesterov=recipe.nesterov, foreach=True
     )
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Load moments and step counts; the hyper-parameters stay those the optimiser was built with.
+
+    Args:
+        optimizer: From `build_optimizer`.
+        state: Its `state_dict`, or that of one of the same kind over the same parameters.
+    """
+    own = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(dict(state))
+    for group, options in zip(optimizer.param_groups, own, strict=True):
+        group.update(options)

@@ -25,6 +25,7 @@ from raysubset.runtime.store import StoredSplit
 from raysubset.tuning.evidence import StoredEvidence
 from raysubset.tuning.jobs import Jobs
 from raysubset.tuning.opening import Drive, open_search, stage_ladder
+from raysubset.tuning.population import checkpoints_kept, search_algorithm
 from raysubset.tuning.recorder import Listener, Recorder
 from raysubset.tuning.scheduler import SearchScheduler
 from raysubset.tuning.searchers import METRIC, MODE, SearchSource
@@ -163,12 +164,12 @@ def _tune(
             metric=METRIC,
             mode=MODE,
             num_samples=trials,
-            search_alg=source,
+            search_alg=search_algorithm(source, scheduler),
             scheduler=scheduler,
             resources_per_trial={"cpu": slots.cpus, "gpu": slots.gpus},
             reuse_actors=True,
             max_failures=RETRIES,
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
+            checkpoint_config=CheckpointConfig(num_to_keep=checkpoints_kept(scheduler)),
             callbacks=[recorder, Waiting(slots)],
             raise_on_failed_trial=False,
             verbose=0,

@@ -138,6 +138,17 @@ def test_a_decision_stands_when_a_trial_comes_again() -> None:
     assert promote_all(core) == ["t1"], "t0 had won, diverged at its second coming, and is not waited for"
 
 
+def test_a_winner_that_comes_again_goes_on_before_those_that_wait() -> None:
+    core = halving_of_nine()
+    for number in range(9):
+        core.judge(f"t{number}", 0, 9.0 - number)
+    core.promote("t8")
+    core.rewind("t8", 0)
+    assert core.promotable() == "t7"
+    core.judge("t8", 0, 1.0)
+    assert promote_all(core) == ["t8", "t7", "t6"], "as if nothing had happened"
+
+
 class Patient(Watched):
     """Sees that nobody is promoted from a rung at which somebody of the bracket is still expected."""
 

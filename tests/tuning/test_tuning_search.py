@@ -121,6 +121,27 @@ def test_ray_s_own_scheduler_and_searcher_objects_work(digits, ray_cluster, tmp_
     assert result.best.val_accuracy > 0.1
 
 
+def foreign_schedulers() -> dict:
+    from ray import tune
+    from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining
+
+    clock = {"time_attr": "samples_consumed"}
+    return {
+        "hyperband": HyperBandScheduler(**clock, max_t=900, reduction_factor=3),
+        "pbt": PopulationBasedTraining(
+            **clock, perturbation_interval=300, hyperparam_mutations={"point": {"lr": tune.loguniform(1e-3, 1e-1)}}
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["hyperband", "pbt"])
+def test_ray_s_own_schedulers_run_on_samples(name, digits, ray_cluster, tmp_path) -> None:
+    search(digits, tmp_path, scheduler=foreign_schedulers()[name], search="random", trials=4)
+    last = {row.trial: row for row in read_records(tmp_path / "s" / "records.jsonl").stage("search")}
+    assert len(last) == 4
+    assert {row.status for row in last.values()} <= {"done", "stopped"}
+
+
 def test_own_models_are_tuned_and_wrong_ones_refused(digits, ray_cluster, tmp_path) -> None:
     def own(num_classes: int, input_shape: tuple[int, ...]) -> torch.nn.Module:
         width = int(torch.tensor(input_shape).prod())
