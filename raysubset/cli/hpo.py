@@ -193,9 +193,9 @@ def _space(file: Path | None, preset: Preset) -> dict[str, Domain]:
 def _announce(run: Run, console: Console) -> None:
     """Say what will run and what it is predicted to cost."""
     from raysubset.hpo.halving import expected_samples
+    from raysubset.tuning.opening import stage_ladder
     from raysubset.tuning.presets import seconds_per_sample
     from raysubset.tuning.progress import duration
-    from raysubset.tuning.opening import stage_ladder
 
     experiment, options = run.experiment, run.experiment.search
     n = run.info.n_train

@@ -71,7 +71,7 @@ class Scheduler(Protocol):
     def rewind(self, trial: str, rung: int) -> None:
         """Take back a trial's judgements at ``rung`` and above: after a fault it runs to that rung again.
 
-        ``rung`` is one of its bracket's, and at most the one it heads for, or at which it was judged last. It keeps
-        its place in the order of arrival, so that the same losses give the same decisions.
+        ``rung`` is one of its bracket's, and at most the one it heads for, or at which it was judged last. It
+        keeps its place in the order of arrival, so that the same losses give the same decisions.
         """
         ...

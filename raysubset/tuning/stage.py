@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ray import tune
 from ray.actor import ActorHandle
-from ray.tune import CheckpointConfig, ExperimentAnalysis, ResumeConfig
+from ray.tune import Callback, CheckpointConfig, ExperimentAnalysis, ResumeConfig
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
@@ -29,6 +29,7 @@ from raysubset.tuning.population import checkpoints_kept, search_algorithm
 from raysubset.tuning.recorder import Listener, Recorder
 from raysubset.tuning.scheduler import SearchScheduler
 from raysubset.tuning.searchers import METRIC, MODE, SearchSource
+from raysubset.tuning.shared import SharedKeeper
 from raysubset.tuning.trainable import StageSetting, SubsetTrainable
 from raysubset.tuning.waiting import Waiting
 
@@ -113,6 +114,7 @@ def run_stage(
         keep_final=keeps_models,
     )
     budget = min(search.ledger.samples, search.trials * ladder.rungs.levels[-1])
+    shared = SharedKeeper(pool.selector, folder) if experiment.plan.shares_memory else None
     listener.stage_started(stage, search.trials, budget)
     try:
         analysis = _tune(
@@ -122,11 +124,13 @@ def run_stage(
             folder / "tune",
             SearchSource(jobs, hears=drive.scheduler is not None),
             drive.scheduler or SearchScheduler(jobs),
-            recorder,
+            [recorder, Waiting(slots), *([shared] if shared else [])],
         )
     finally:
         listener.stage_ended()
         journal.close()
+    if shared is not None:
+        shared.save()
     unfinished = [trial for trial in analysis.trials if not trial.is_finished()]  # type: ignore[no-untyped-call]
     interrupted = bool(unfinished) or not search.finished
     info = StageInfo(
@@ -146,7 +150,7 @@ def _tune(
     folder: Path,
     source: SearchSource,
     scheduler: TrialScheduler,
-    recorder: Recorder,
+    callbacks: list[Callback],
 ) -> ExperimentAnalysis:
     """Call Ray Tune, quietly; resume what stands in its folder."""
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -170,7 +174,7 @@ def _tune(
             reuse_actors=True,
             max_failures=RETRIES,
             checkpoint_config=CheckpointConfig(num_to_keep=checkpoints_kept(scheduler)),
-            callbacks=[recorder, Waiting(slots)],
+            callbacks=callbacks,
             raise_on_failed_trial=False,
             verbose=0,
             resume=resumes or None,

@@ -105,6 +105,8 @@ class SubsetTrainable(tune.Trainable):
         eval_s = perf_counter() - started
         if evaluation is not None:
             self._score = self._scored(evaluation)
+            if self._setting.experiment.plan.shares_memory and math.isfinite(evaluation.loss):
+                self._client.rate(self._trial.spec.trial, evaluation.loss)
         self._rung = max(rung, self._rung)
         return {
             **self._fields(report, evaluation, eval_s),
