@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ConfigSpace import (
-    AndConjunction,
-    CategoricalHyperparameter,
-    ConfigurationSpace,
-    InCondition,
-    UniformFloatHyperparameter,
-    UniformIntegerHyperparameter,
-)
 from hypothesis import strategies as st
 
 from raysubset.hpo.space import Choice, Domain, Integer, Space, choice, integer, loguniform, uniform, when
+
+if TYPE_CHECKING:
+    from ConfigSpace import ConfigurationSpace
 
 finite = st.floats(-1e9, 1e9)
 ranges = st.tuples(finite, finite).filter(lambda r: r[0] < r[1])
@@ -80,6 +75,15 @@ EVERYTHING: dict[str, Domain] = {
 
 def configuration_space(space: Space) -> ConfigurationSpace:
     """The same space in ConfigSpace, an oracle; a choice has the indices of its options for values."""
+    from ConfigSpace import (  # takes more than a second
+        AndConjunction,
+        CategoricalHyperparameter,
+        ConfigurationSpace,
+        InCondition,
+        UniformFloatHyperparameter,
+        UniformIntegerHyperparameter,
+    )
+
     made = ConfigurationSpace()
     for name, domain in space.items():
         if isinstance(domain, Choice):

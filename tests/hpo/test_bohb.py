@@ -62,7 +62,7 @@ def test_densities_are_those_of_statsmodels(seed: int) -> None:
 def test_a_density_sums_to_one() -> None:
     levels = np.array([0, 5])
     density = Density.fit(draw_points(20, 3, levels), levels)
-    x = np.linspace(-3, 4, 20_001)
+    x = np.linspace(-3, 4, 4_001)
     parts = [integrate.trapezoid(density.at(np.stack([x, np.full_like(x, k)], axis=1)), x) for k in range(5)]
     assert sum(parts) == pytest.approx(1.0, abs=1e-6)
     assert min(parts) > 0
@@ -192,7 +192,7 @@ def test_a_third_is_random() -> None:
     history = History(1)
     fill(history, MIXED, 0, [float(i) for i in range(12)])
     proposer, chance = BohbProposer(MIXED, 3), RandomProposer(MIXED, 3)
-    draws = 400
+    draws = 200
     random = sum(proposer.propose(history, i, 0) == chance.propose(history, i, 0) for i in range(draws))
     assert abs(random / draws - 1 / 3) < of_share(1 / 3, draws)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count, product, takewhile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from proposer_spaces import EVERYTHING, spaces
 from tolerances import FLOAT64, PROPERTY
 
@@ -48,7 +48,7 @@ def test_numbers_have_equal_steps_and_keep_their_ends() -> None:
     assert ticks(choice([3, "a", True]), 2) == [3, "a", True]
 
 
-@PROPERTY
+@settings(PROPERTY, max_examples=30)
 @given(spaces(most=4))
 def test_every_combination_once_and_in_the_space(space: dict[str, Domain]) -> None:
     grid = GridProposer(space, 2)

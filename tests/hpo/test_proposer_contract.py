@@ -44,6 +44,7 @@ ONE_PARAMETER: list[Space] = [
     {"x": integer(3, 4)},
     {"x": choice([True, False])},
 ]
+# For those that cost much on many parameters; `test_points_lie_in_any_space` tries them on all kinds of space.
 FEW: Space = {"lr": loguniform(1e-4, 1), "n": when(integer(1, 9), kind="a"), "kind": choice(["a", "b"])}
 COUNTS = (24, 22, 3)  # results at each rung: enough at the second, for every proposer and up to ten parameters
 
@@ -120,16 +121,6 @@ class ProposerContract:
         out, err = capfd.readouterr()
         assert out + err == ""
 
-    @pytest.mark.slow
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(spaces(), st.integers(0, 2**40), st.sampled_from(list(LOSSES)))
-    def test_points_lie_in_any_space(self, space: dict[str, Domain], seed: int, losses: str) -> None:
-        history = history_of(space, LOSSES[losses], (14, 13, 2))
-        for draw in range(2):
-            point = self.proposer(space, seed).propose(history, draw, 0)
-            if point is not None or draw == 0:
-                assert_is_a_point(space, point)
-
 
 class SeededContract(ProposerContract):
     """What proposers that draw keep to."""
@@ -175,7 +166,7 @@ class TestTpe(LearningContract):
 
 class TestBayes(LearningContract):
     make = staticmethod(lambda space, seed: BayesProposer(space, seed, 10))
-    space = FEW  # its cost grows with the number of parameters
+    space = FEW
 
 
 class TestBohb(LearningContract):
@@ -184,10 +175,28 @@ class TestBohb(LearningContract):
 
 class TestHyperTuneForest(SeededContract):
     make = HyperTuneProposer
+    space = FEW
 
 
 class TestHyperTuneProcess(SeededContract):
     make = staticmethod(lambda space, seed: HyperTuneProposer(space, seed, "gp"))
+    space = FEW
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "contract", [TestGrid, TestTpe, TestBayes, TestBohb, TestHyperTuneForest, TestHyperTuneProcess]
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(space=spaces(), seed=st.integers(0, 2**40), losses=st.sampled_from(list(LOSSES)))
+def test_points_lie_in_any_space(
+    contract: type[ProposerContract], space: dict[str, Domain], seed: int, losses: str
+) -> None:
+    history = history_of(space, LOSSES[losses], (14, 13, 2))
+    for draw in range(2):
+        point = contract.make(space, seed).propose(history, draw, 0)
+        if point is not None or draw == 0:  # a grid may have one point only
+            assert_is_a_point(space, point)
 
 
 PROPOSERS = [RandomProposer, TpeProposer, BayesProposer, BohbProposer, HyperTuneProposer]

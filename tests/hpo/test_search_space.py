@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from proposer_spaces import spaces
 from scipy import stats
@@ -57,7 +57,7 @@ def is_active(space: Space, name: str, values: Mapping[str, Any]) -> bool:
     )
 
 
-@PROPERTY
+@settings(PROPERTY, max_examples=30)
 @given(spaces())
 def test_round_trip_through_toml(space: dict[str, Domain]) -> None:
     text = tomli_w.dumps(space_to_plain(space))
@@ -70,7 +70,7 @@ def test_round_trip_through_toml(space: dict[str, Domain]) -> None:
             assert [type(option) for option in back[name].options] == kinds  # type: ignore[union-attr]
 
 
-@PROPERTY
+@settings(PROPERTY, max_examples=30)
 @given(spaces(), st.integers(0, 2**32))
 def test_points_have_the_active_parameters_and_follow_the_stream(space: dict[str, Domain], seed: int) -> None:
     check_space(space, space)

@@ -72,7 +72,7 @@ def search_of(
     task: Listed, scheduler: str, trials: int, workers: int, ledger: Ledger | None = None, **options: Any
 ) -> Search:
     rungs = place_rungs(task.epoch_costs, 2)
-    points = [{"x": i} for i in range(trials)]
+    points = [{"x": i} for i in range(trials + 2)]  # more than are to be tried
     return Search(
         rungs,
         SCHEDULERS[scheduler](rungs),

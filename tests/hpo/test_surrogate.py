@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 from golden_values import golden
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from proposer_spaces import EVERYTHING
@@ -184,7 +184,7 @@ def test_losses_are_standardised() -> None:
 # ---------------------------------------------------------------- acquisition
 
 
-@PROPERTY
+@settings(PROPERTY, max_examples=20)
 @given(st.floats(-3, 3), st.floats(0.01, 2), st.floats(-3, 3))
 def test_expected_improvement_is_the_integral(mean: float, deviation: float, best: float) -> None:
     def density(loss: float) -> float:
@@ -240,7 +240,7 @@ def test_known_points_are_not_found_again() -> None:
 def test_three_of_ten_are_random_and_the_others_new() -> None:
     history = search([12], [1])
     proposer, chance = HyperTuneProposer(SQUARE, 2), RandomProposer(SQUARE, 2)
-    draws = 100
+    draws = 60
     proposals = [proposer.propose(history, draw, 0) for draw in range(draws)]
     random = [point == chance.propose(history, draw, 0) for draw, point in enumerate(proposals)]
     assert abs(sum(random) / draws - 0.3) < of_share(0.3, draws)

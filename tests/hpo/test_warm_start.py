@@ -146,8 +146,8 @@ def test_a_search_starts_where_the_earlier_one_ended() -> None:
     results = [Result(str(i), {**SGD, "lr": 10 ** -(1 + i / 4)}, 1.0, abs(i - 6) / 10) for i in range(12)]
     warm = history_from(results, SPACE, SHARES).history
     proposer = TpeProposer(SPACE, seed=0, startup=10)
-    proposals = [proposer.propose(warm, draw, 0) for draw in range(20)]
-    cold = [proposer.propose(History(3), draw, 0) for draw in range(20)]
+    proposals = [proposer.propose(warm, draw, 0) for draw in range(8)]
+    cold = [proposer.propose(History(3), draw, 0) for draw in range(8)]
     assert proposals != cold
     best = results[6].point["lr"]
     assert isinstance(best, float)

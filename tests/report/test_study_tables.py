@@ -131,6 +131,18 @@ def test_gaps_are_paired_by_seed_and_only_with_what_is_finished() -> None:
     assert "(2 of them)" in accuracy_table(results).rows[1][11]
     unfinished = [replace(r, state="waiting") if r.cell.startswith("c") else r for r in results]
     assert lines(unfinished)[1].mean(lambda c: c.test_accuracy) is None
+    assert lines(unfinished)[1].pairs == ()
+
+
+def test_a_row_is_one_method_on_one_data_set_at_one_ratio() -> None:
+    cells = [
+        done("a", 0, 0.9, 1.0, 10, ratio=0.3),
+        done("b", 1, 0.9, 1.0, 10, ratio=0.3),
+        done("c", 0, 0.9, 1.0, 10, ratio=0.05),
+        done("d", 0, 0.9, 1.0, 10, ratio=0.3, dataset="mnist"),
+        done("e", 0, 0.9, 1.0, 10, ratio=0.3, method="BOHB"),
+    ]
+    assert [[cell.cell for cell in line.cells] for line in lines(cells)] == [["a", "b"], ["c"], ["d"], ["e"]]
 
 
 def test_seconds_of_different_devices_are_not_compared() -> None:

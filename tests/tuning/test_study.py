@@ -218,6 +218,8 @@ class Stage:
         return []
 
     def retrain(self, ranked) -> Result:
+        if (name := f"{self.run.experiment.name}/retrain") in self.fails:
+            raise self.fails.pop(name)
         return Result(best_config={"lr": 0.1}, val_accuracy=0.8)
 
     def test(self, result: Result) -> Result:
@@ -288,8 +290,9 @@ def test_a_cell_that_cannot_begin_is_recorded(stage: Stage, digits, tmp_path: Pa
     assert not (tmp_path / "two" / "full").exists()
 
 
-def test_an_interrupted_study_goes_on(stage: Stage, digits, tmp_path: Path) -> None:
-    stage.fails = {"part": InterruptedRunError("stopped")}
+@pytest.mark.parametrize("where", ["part", "part/retrain"])
+def test_an_interrupted_study_goes_on(stage: Stage, digits, tmp_path: Path, where: str) -> None:
+    stage.fails = {where: InterruptedRunError("stopped")}
     with pytest.raises(InterruptedRunError, match=r"interrupted in cell 'part'.*same command"):
         go(two_cells(), digits, tmp_path)
     states = {c["cell"]: c["state"] for c in json.loads((tmp_path / "two" / "study.json").read_text())["cells"]}
