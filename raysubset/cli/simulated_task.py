@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Callable, Sequence
@@ -152,14 +153,16 @@ def _of_record(folder: Path) -> Setting:
 
 def _recorded(records: Sequence[TrialRecord], score: str) -> RecordedTrial:
     """Collect a trial's losses: 1 - accuracy where accuracy was the score, inf where it failed."""
-    samples, losses = [], []
+    measured: dict[int, float] = {}  # by samples
     for record in records:
         value = record.val_loss if score == "loss" else record.val_accuracy
-        if record.status == "failed" or value is not None:
-            samples.append(record.samples_consumed)
-            failed = record.status == "failed" or value is None
-            losses.append(np.inf if failed or value is None else value if score == "loss" else 1 - value)
-    return RecordedTrial(records[-1].config, samples, losses, records[-1].status == "done")
+        if record.status == "failed":
+            measured[record.samples_consumed] = math.inf
+        elif value is not None:
+            measured[record.samples_consumed] = value if score == "loss" else 1 - value
+    return RecordedTrial(
+        records[-1].config, tuple(measured), tuple(measured.values()), records[-1].status == "done"
+    )
 
 
 # ---------------------------------------------------------------------- NAS-Bench-201

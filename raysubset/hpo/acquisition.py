@@ -75,5 +75,5 @@ def _climb(
 
 
 def _keys(vectors: Vectors) -> Iterable[bytes]:
-    """Yield one key a row, equal for equal points."""
-    return (row.tobytes() for row in np.nan_to_num(vectors, nan=-1.0))
+    """Yield one key a row, equal for equal points; a point read back from its value may be off by a rounding."""
+    return (row.tobytes() for row in np.nan_to_num(vectors, nan=-1.0).round(9) + 0.0)  # + 0.0: -0.0 is 0.0

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_search_throughput.py [trials] [repeats]
 
-Prints trials a minute with reused workers, milliseconds between two reports without and with a checkpoint at each (a
-promotion scheduler saves at every rung it pauses at), trial changes included, and the driver's memory growth.
+Prints trials a minute with reused workers, milliseconds between two reports without and with a checkpoint at each
+(a promotion scheduler saves at every rung it pauses at), trial changes included, and the driver's memory growth.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from raysubset.cli import main
 from raysubset.report.run_info import StageInfo
 from raysubset.types import TrialRecord
 
+pytestmark = pytest.mark.slow  # seconds each on a busy machine; the pieces have everyday tests
+
 SMALL = ("--data", "embedded", "--limit", "300", "--model", "mlp", "--epochs", "1", "--configs", "6")
 
 

@@ -126,7 +126,7 @@ def run_folder(tmp_path: Path) -> Path:
             record(1, 1, 20, "stopped", 0.95),
             record(0, 3, 40, "done", 0.5),
             record(2, 1, 20, "running", 0.8),
-            record(2, 2, 30, "failed", None),
+            record(2, 2, 30, "failed", 0.1),
         ):
             writer.append(row)
     info = RunInfo(

@@ -10,6 +10,8 @@ import pytest
 from raysubset.cli import main
 from raysubset.report.study_lines import CellResult
 
+pytestmark = pytest.mark.slow  # seconds each on a busy machine; the pieces have everyday tests
+
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as stop:

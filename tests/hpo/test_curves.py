@@ -95,7 +95,7 @@ def test_replay_by_hand() -> None:
         np.array([10, 20, 30]),
         [
             RecordedTrial({"lr": 0.1}, [10, 60], [0.9, 0.3], whole=True),
-            RecordedTrial({"lr": 0.2}, [10], [0.8], whole=False),
+            RecordedTrial({"lr": 0.2}, [10], [0.2], whole=False),
             RecordedTrial({"lr": 0.3}, [10, 30], [0.7, math.inf], whole=False),
             RecordedTrial({"lr": 0.4}, [], [], whole=False),
             RecordedTrial({"lr": 0.5}, [60], [0.5], whole=True),
@@ -104,7 +104,7 @@ def test_replay_by_hand() -> None:
     )
     assert [[task.loss(point, "", epoch) for epoch in (1, 2, 3)] for point in task.points] == [
         [0.9, 0.9, 0.3],
-        [0.8, 0.8, 0.8],
+        [0.2, 0.2, 0.2],
         [0.7, math.inf, math.inf],
         [0.5, 0.5, 0.5],
     ]

@@ -234,6 +234,19 @@ def test_known_points_are_not_found_again() -> None:
     assert best_new(worth, encoding, encoding.to_vectors(everything), generator(0)) is None  # type: ignore[arg-type]
 
 
+def test_the_end_of_a_range_is_not_found_again() -> None:
+    """exp(log(1e-4)) is 1.0000000000000009e-4, whose place is not 0."""
+    encoding = Encoding({"lr": loguniform(1e-4, 1)})
+    nobody = np.empty((0, 1))
+    first = best_new(lambda vectors: -vectors[:, 0], encoding, nobody, generator(0))
+    assert first is not None
+    known = encoding.to_vectors(encoding.to_points(first))
+    second = best_new(lambda vectors: -vectors[:, 0], encoding, known, generator(0))
+    assert second is not None
+    assert first[0, 0] == 0.0
+    assert second[0, 0] > 1e-6
+
+
 # ---------------------------------------------------------------- proposals
 
 

@@ -36,6 +36,8 @@ from raysubset.tuning.run import open_run
 from raysubset.tuning.stage import StageOutcome
 from raysubset.types import TrialRecord
 
+pytestmark = pytest.mark.slow  # seconds each on a busy machine; the pieces have everyday tests
+
 SPACE = {"lr": loguniform(1e-3, 1e-1), "momentum": uniform(0.5, 0.95)}
 SESSION: Any = SimpleNamespace(pool=None, slots=None)
 ASKED = Calibration(threshold=0.6, score="loss", pairing="both", by="lower")

@@ -1,4 +1,4 @@
-"""kill -9 of a trial's worker, of the selector, of the driver: the search that goes on is the one that would have been."""
+"""kill -9 of a trial's worker, of the selector, of the driver: the search goes on as it would have."""
 
 from __future__ import annotations
 
