@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from pyarrow import csv, parquet
 
 from raysubset.cli import main
+from raysubset.cli.simulated_task import Setting, read_task
 from raysubset.hpo.catalog import SCHEDULERS
 from raysubset.hpo.replay import CELL_OPS, CELL_SPACE, cell_string
 from raysubset.report.records import RECORDS_FILE, RecordWriter
@@ -59,6 +61,24 @@ def test_the_same_seed_gives_the_same_search(capsys: pytest.CaptureFixture[str])
         [{**one, "cpu_s": 0} for one in runs_of(capsys, *SMALL, "--seed", seed)] for seed in ("1", "1", "2")
     )
     assert first == second != other
+
+
+def test_the_seed_is_that_of_noise_and_stragglers_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+
+    def watched(*options: Any) -> Setting:
+        setting = read_task(*options)
+        return replace(setting, make=lambda seed: (seeds.append(seed), setting.make(seed))[1])
+
+    monkeypatch.setattr("raysubset.cli.simulate.read_task", watched)
+    arguments = (*SMALL, "--scheduler", "none", "--seed", "5", "--seeds", "2")
+    plain = runs_of(capsys, *arguments)
+    straggling = runs_of(capsys, *arguments, "--straggling", "1")
+    assert seeds == [5, 6, 5, 6]
+    assert plain[0]["wall_s"] == plain[1]["wall_s"] < straggling[0]["wall_s"] != straggling[1]["wall_s"]
+    assert {one["samples"] for one in plain + straggling} == {plain[0]["samples"]}
 
 
 def test_a_table_of_medians(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,6 +33,8 @@ def test_by_hand() -> None:
     assert verdicts(MedianStop(3, grace=1), 0, arriving) == "ccccccc", "grace"
     assert verdicts(MedianStop(3, grace=2), 1, arriving) == "ccccccc", "more grace"
     assert verdicts(MedianStop(3, grace=0, min_trials=1), 0, arriving) == "cscc" + "scs"
+    assert verdicts(MedianStop(3, grace=0, min_trials=2), 0, [1.0, 2.0, 1.6]) == "ccs", "the median of two: 1.5"
+    assert verdicts(MedianStop(3, grace=0, min_trials=2), 0, [1.0, 2.0, 1.5]) == "ccc"
     assert verdicts(MedianStop(3), 2, arriving) == "sssssss", "the end"
 
 

@@ -184,7 +184,6 @@ class TestHyperTuneForest(SeededContract):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 class TestHyperTuneProcess(SeededContract):
     make = staticmethod(lambda space, seed: HyperTuneProposer(space, seed, "gp"))
     space = FEW

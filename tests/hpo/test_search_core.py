@@ -35,6 +35,7 @@ def test_whatever_happens_the_search_ends_within_its_bounds(scheduler: str, opti
     assert spent_out or search.started == min(options["trials"], options["points"])
     assert search.ledger.committed == {}
     assert search.ledger.promised == 0
+    assert search.scheduler.heading == {}, "a trial that ended is no trial to wait for"  # type: ignore[attr-defined]
     assert search.ask() is None
 
 
@@ -148,7 +149,8 @@ def test_jobs_by_hand() -> None:
 
 def test_a_proposer_with_nothing_left_closes_the_search_and_the_open_bracket_goes_on() -> None:
     """One answer later would be too late: a driver whose workers are all idle has nothing to wait for."""
-    story = Story("halving", seed=0, halvings=1, trials=30, points=2, concurrency=1, failures=0, odd_losses=0)
+    story = Story("halving", seed=0, halvings=1, trials=30, points=2, concurrency=1)
+    story.failures, story.odd_losses, story.unjudged, story.costs = 0, 0, 0, (5, 10)
     workers = Workers(story).run()
     assert workers.search.started == 2
     assert len(workers.search.history.losses[1]) == 1
@@ -163,6 +165,32 @@ def test_time_that_is_up_ends_every_trial_with_its_epoch() -> None:
     assert search.ask() is None
     assert search.report("0000", 9, elapsed_s=60.5) is Verdict.STOP
     assert not search.closed
+    assert search.ask() is None
+    assert search.finished
+
+
+def test_a_failed_trial_is_infinitely_bad_where_it_was_heading() -> None:
+    search = search_of(PromotionHalving(3, 2))
+    assert search.ask()
+    assert search.ask()
+    search.end("0000", 5, failed=True)
+    search.end("0001", 5)
+    assert search.history.losses == [{"0000": math.inf}, {}, {}]
+    assert search.history.failed == {"0000"}
+    assert search.ledger.total == 10
+    search.rewind("0000", 5)
+    assert search.history.losses == [{}, {}, {}]
+    assert search.history.failed == set()
+    assert search.running == {"0000": 0}
+
+
+def test_nobody_is_promoted_once_the_budget_is_spent() -> None:
+    search = search_of(PromotionHalving(3, 2), concurrency=1, ledger=Ledger(20))
+    for loss in (0.5, 0.6):
+        job = search.ask()
+        assert job is not None
+        assert search.report(job.trial, 10, loss) is Verdict.PAUSE
+    assert search.scheduler.promotable() == "0000"
     assert search.ask() is None
     assert search.finished
 
@@ -230,3 +258,18 @@ def test_a_rewound_trial_heads_no_lower_than_its_bracket_and_no_higher_than_befo
     search.rewind("a", 31)
     assert (search.running, search.paused) == ({"a": 1}, {}), "nobody promoted it: it is judged again"
     assert search.history.losses == [{}, {}, {}]
+
+
+def test_a_stopped_trial_that_comes_again_is_judged_again_as_often_as_it_falls_back() -> None:
+    search = search_of(SCHEDULERS["asha"](geometric_rungs(2, 3), 3))
+    for loss in (0.5, 0.6):
+        job = search.ask()
+        assert job is not None
+        search.report(job.trial, 10, loss)
+    assert search.running == {"0000": 1}
+    search.rewind("0001", 10)
+    assert search.running == {"0000": 1, "0001": 0}
+    assert search.report("0001", 15, 0.4) is Verdict.CONTINUE
+    search.rewind("0001", 12)
+    assert search.running == {"0000": 1, "0001": 0}
+    assert search.history.losses == [{"0000": 0.5}, {}, {}]

@@ -149,6 +149,41 @@ def test_a_winner_that_comes_again_goes_on_before_those_that_wait() -> None:
     assert promote_all(core) == ["t8", "t7", "t6"], "as if nothing had happened"
 
 
+def test_a_waiting_winner_that_comes_again_does_not_wait_meanwhile() -> None:
+    core = halving_of_nine()
+    for number in range(9):
+        core.judge(f"t{number}", 0, float(number))
+    core.rewind("t0", 0)
+    assert promote_all(core) == ["t1", "t2"]
+    core.judge("t0", 0, 0.0)
+    assert promote_all(core) == ["t0"]
+
+
+def test_ties_are_as_before_when_a_trial_comes_again() -> None:
+    core = halving_of_nine()
+    for number in range(8):
+        core.judge(f"t{number}", 0, 0.5)
+    core.rewind("t1", 0)
+    core.judge("t8", 0, 0.5)
+    core.judge("t1", 0, 0.5)
+    assert promote_all(core) == ["t0", "t1", "t2"]
+
+
+def test_nobody_waits_for_a_trial_that_fell_back_below_a_decided_rung() -> None:
+    """Four of nine pass the first rung, which has three places; the fourth falls back, and has lost there."""
+    core = halving_of_nine()
+    for number in range(4):
+        core.judge(f"t{number}", 1, float(number))
+    core.rewind("t3", 1)
+    for number in range(4, 9):
+        core.judge(f"t{number}", 0, 0.0)
+    assert core.promotable() is None, "t3 is still to be judged at the second rung"
+    core.rewind("t3", 0)
+    assert promote_all(core) == ["t0"]
+    assert core.judge("t3", 0, -9.0) is Verdict.PAUSE
+    assert core.promotable() is None
+
+
 class Patient(Watched):
     """Sees that nobody is promoted from a rung at which somebody of the bracket is still expected."""
 
