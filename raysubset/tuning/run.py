@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import platform
 import tomllib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from ray.tune.search import Searcher
 
 from raysubset.data.dataset import Dataset, Split
 from raysubset.data.split import stratified_split
-from raysubset.errors import DataError, OptionsError, RunExistsError, StorageError
+from raysubset.errors import DataError, OptionsError, RunExistsError, SlowSelectorWarning, StorageError
 from raysubset.experiment import Experiment
 from raysubset.models.catalog import build_model
 from raysubset.models.head import last_linear
@@ -138,7 +139,9 @@ def open_run(folder: Path, data: Dataset, listener: Listener, experiment: Experi
     if experiment is None:
         experiment = Experiment.from_toml(asked)
     else:
-        experiment = _resolved(experiment, data, info.n_train)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SlowSelectorWarning)  # it was said when the run began
+            experiment = _resolved(experiment, data, info.n_train)
         if differences := _differences(tomllib.loads(asked), tomllib.loads(experiment.to_toml())):
             raise OptionsError(
                 f"Run {info.name!r} in {folder.parent} is another search: {'; '.join(differences)}. Go on with it "

@@ -1,6 +1,6 @@
 """What passes from one level of a search to the next: accuracy, samples, and how well low levels rank.
 
-python tests/benchmarks/bench_promotion_modes.py [seeds]
+python tests/benchmarks/bench_promotion_modes.py [seeds] [mode ...]
 
 LeNet on the embedded MNIST sample, five configurations, ratio 0.3, 9 epochs, three levels by eta = 3, all trained
 to the last level. tau k: Kendall's tau over the configurations between losses at level k and at the last.
@@ -59,7 +59,8 @@ def main() -> None:
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     data = rs.load_dataset("embedded")
     print(f"{'mode':28} samples  accuracy (mean, best) at the last level   tau 0   tau 1   [each: mean, range]")
-    for name, options in MODES.items():
+    for name in sys.argv[2:] or MODES:
+        options = MODES[name]
         ladder = plan_ladder(options, PLAN, len(data.train), 9)
         means, bests = [], []
         taus: list[list[float]] = [[] for _ in ladder.rungs.levels]

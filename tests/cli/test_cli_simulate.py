@@ -233,7 +233,7 @@ def written(columns: dict[str, Any], path: Path) -> str:
     return f"--task=nasbench201:{path}"
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("suffix", [pytest.param(".csv", marks=pytest.mark.slow), ".parquet"])
 def test_the_table_is_searched(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, columns: dict[str, Any], suffix: str
 ) -> None:
@@ -246,6 +246,7 @@ def test_the_table_is_searched(
     assert "15,625 cells known at epochs 12, 200" in run(capsys, *arguments)[1]
 
 
+@pytest.mark.slow
 def test_validation_after_the_whole_training_is_preferred(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, columns: dict[str, Any]
 ) -> None:
@@ -255,6 +256,7 @@ def test_validation_after_the_whole_training_is_preferred(
     assert one["incumbents"][-1]["loss"] == pytest.approx(0.23)
 
 
+@pytest.mark.slow
 def test_another_data_set_of_the_table(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, columns: dict[str, Any]
 ) -> None:

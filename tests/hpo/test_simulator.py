@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from golden_values import golden
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tolerances import FLOAT64, PROPERTY
@@ -32,6 +32,8 @@ from raysubset.hpo.synchronous import SynchronousHalving
 from raysubset.hpo.trace import Trace
 
 Point = Mapping[str, Any]
+
+FEW = settings(PROPERTY, max_examples=25)  # each runs one to three whole searches
 
 
 @dataclass
@@ -243,7 +245,7 @@ def run(story: Mapping[str, Any], **options: Any) -> tuple[Trace, Search, Listed
     return trace, search, task
 
 
-@PROPERTY
+@FEW
 @given(searches)
 def test_the_trace_is_that_of_a_naive_clock(story: dict[str, Any]) -> None:
     """Also shows that jumping from rung to rung changes nothing: the naive clock reports every epoch."""
@@ -253,7 +255,7 @@ def test_the_trace_is_that_of_a_naive_clock(story: dict[str, Any]) -> None:
     assert [tuple(job) for job in trace.jobs] == naive(twin, task, story["startup_s"], 0.25)
 
 
-@PROPERTY
+@FEW
 @given(searches)
 def test_invariants(story: dict[str, Any]) -> None:
     trace, search, task = run(story)
@@ -282,7 +284,7 @@ def test_invariants(story: dict[str, Any]) -> None:
     assert [one.samples for one in trace.incumbents] == sorted(one.samples for one in trace.incumbents)
 
 
-@PROPERTY
+@FEW
 @given(searches)
 def test_delayed_promotions_never_exceed_their_share(story: dict[str, Any]) -> None:
     trace, search, _ = run({**story, "scheduler": "dasha"})
@@ -294,7 +296,7 @@ def test_delayed_promotions_never_exceed_their_share(story: dict[str, Any]) -> N
         assert count <= len(search.history.losses[rung]) // 2
 
 
-@PROPERTY
+@FEW
 @given(searches)
 def test_the_samples_of_an_incumbent_are_those_trained_until_then(story: dict[str, Any]) -> None:
     trace, _, _ = run(story)
@@ -385,7 +387,7 @@ def test_a_budget_too_large_to_matter_changes_nothing(scheduler: str) -> None:
 # ---------------------------------------------------------------------- killed
 
 
-@PROPERTY
+@FEW
 @given(searches, st.integers(0, 10**6))
 def test_a_simulation_killed_at_any_event_goes_on_to_the_same_trace(story: dict[str, Any], cut: int) -> None:
     whole: list[Any] = []

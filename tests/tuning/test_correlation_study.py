@@ -19,7 +19,7 @@ from raysubset.experiment import Experiment, SearchOptions
 from raysubset.hpo.space import choice, loguniform, uniform
 from raysubset.report.html import write_report
 from raysubset.report.rank_cells import STUDY_FILE, Calibration, Cell, Study, read_study
-from raysubset.report.rank_study import gains, rank_rows, recommended
+from raysubset.report.rank_study import calibration_rows, gains, rank_rows, recommended
 from raysubset.report.rank_tables import study_tables
 from raysubset.report.rank_verdict import calibration_words, study_against, study_facts, study_unmeasured
 from raysubset.report.records import RECORDS_FILE, read_records
@@ -28,7 +28,7 @@ from raysubset.report.tables import summary_rows
 from raysubset.seeds import generator
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.recipe import Recipe
-from raysubset.tuning.cells import CellPlan, StudyOptions, draw_points
+from raysubset.tuning.cells import CellPlan, StudyOptions, cell_of, draw_points, is_complete
 from raysubset.tuning.correlation import CorrelationStudy, create_study, open_study
 from raysubset.tuning.opening import Drive
 from raysubset.tuning.progress import Silent
@@ -302,6 +302,7 @@ def test_scores_before_the_end_are_ranked_too(digits: Dataset, tmp_path: Path, s
     ]
     expected = np.mean([stats.kendalltau(x, fulls[f"full-{seed}"]).statistic for x in early for seed in (0, 1)])
     assert row.tau == pytest.approx(expected, abs=1e-9)
+    assert all(set(cell.scores) == {"end", "epoch 1"} for cell in measured.cells)
     assert "Judged before the end" in [table.title for table in study_tables(measured)]
 
 
@@ -414,7 +415,10 @@ def test_calibration_takes_the_smallest_ratio_that_holds_and_trains_no_larger(
 ) -> None:
     made = stages(noise=1.0)
     measured = calibrated(tmp_path, digits, ASKED)
-    rows = {row.ratio: row for row in rank_rows(measured) if (row.score, row.reference) == ("loss", "loss")}
+    rows = {r.ratio: r for r in rank_rows(measured) if (r.score, r.reference, r.full) == ("loss", "loss", False)}
+    assert [(r.ratio, r.tau) for r in calibration_rows(measured, ASKED)] == [
+        (k, rows[k].tau) for k in sorted(rows)
+    ]
     holding = [ratio for ratio in (0.1, 0.5, 0.9) if ratio in rows and rows[ratio].over_configs.low >= 0.6]
     chosen = recommended(measured)
     assert chosen == holding[0]
@@ -508,6 +512,37 @@ def test_a_tiny_study_runs_and_is_gone_on_with(
     assert repeated.cells[0] == full
     assert repeated.cells[1].scores == subset.scores
     assert records.read_text().splitlines()[: len(kept)] == kept
+
+
+def report(trial: str, epoch: int, status: str, loss: float | None) -> TrialRecord:
+    return TrialRecord(
+        "full-0", trial, epoch, 3, {"lr": trial}, status, 10 * epoch, 0.1, 1.0, "full", 1.0, 1.0, 0.0, 0.0,
+        float(epoch), 0, val_loss=loss, val_accuracy=None if loss is None else 0.5,
+    )  # fmt: skip
+
+
+def test_a_cell_of_trials_that_failed_late() -> None:
+    rows = [
+        *(report("0000", epoch, "running" if epoch < 3 else "done", 1.0 / epoch) for epoch in (1, 2, 3)),
+        report("0001", 1, "running", 0.1), report("0001", 2, "failed", 0.2),
+        report("0002", 1, "running", None), report("0002", 2, "running", 0.4), report("0002", 3, "done", math.inf),
+        report("0003", 2, "running", 0.6), report("0003", 3, "done", 0.5),
+    ]  # fmt: skip
+    points = [{"lr": f"{number:04d}"} for number in range(4)]
+    cell = cell_of(CellPlan(True, 1.0, "both", 0), rows, points)
+    assert {at: scores["loss"] for at, scores in cell.scores.items()} == {
+        "end": (1 / 3, None, None, 0.5),
+        "epoch 2": (0.5, None, None, 0.6),  # epoch 1 did not judge the last one
+    }
+    assert (cell.samples, cell.wall_s, cell.failed) == (30 + 20 + 30 + 30, 3.0, 2)
+    assert cell.goodness("accuracy").tolist() == [0.5, -math.inf, -math.inf, 0.5]
+
+
+def test_a_cell_is_complete_when_all_its_trials_have_ended() -> None:
+    rows = [report("0000", 3, "done", 1.0), report("0001", 1, "failed", None)]
+    assert is_complete(rows, 2)
+    assert not is_complete(rows, 3)
+    assert not is_complete([*rows[:1], report("0001", 1, "running", 0.5)], 2)
 
 
 def test_a_cell_is_named_by_what_it_trains() -> None:
