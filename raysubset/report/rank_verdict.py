@@ -50,7 +50,8 @@ def study_against(study: Study) -> Iterator[str]:
                 f"{gain.reference}: {gain.gain:+.2f} ({interval_words(gain.over_configs)})."
             )
     if failed := sum(cell.failed for cell in study.cells):
-        yield f"{failed} trainings failed; each ranks last in its cell, tied with others that did."
+        trainings = len(study.cells) * len(study.configs)
+        yield f"{failed} of {trainings} trainings failed; each ranks last in its cell, tied with others that did."
     repeats = {cell.repeat for cell in study.cells if not cell.full}
     if len(repeats) == 1:
         yield "Subsets were drawn once: how much tau varies from draw to draw is not measured."
