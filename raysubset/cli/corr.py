@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from typer import Option
 
-from raysubset.cli.hpo import _label, _recipe, _space
+from raysubset.cli.defaults import recipe_for, run_label, space_for
 from raysubset.data.catalog import load_dataset
 from raysubset.errors import InterruptedRunError, OptionsError
 from raysubset.experiment import Experiment, Score, SearchOptions
@@ -116,11 +116,11 @@ def corr(
     else:
         preset = preset_for(loaded)
         experiment = Experiment(
-            name=name or f"{_label(loaded, data)}-ranks-{datetime.now():%Y%m%d-%H%M%S}",
+            name=name or f"{run_label(loaded, data)}-ranks-{datetime.now():%Y%m%d-%H%M%S}",
             model=model or preset.model,
             plan=plan,
-            recipe=_recipe(loaded, preset, epochs),
-            space=_space(space, preset),
+            recipe=recipe_for(loaded, preset, epochs),
+            space=space_for(space, preset),
             search=search,
             seed=seed,
         )

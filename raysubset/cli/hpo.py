@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import tomllib
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from rich.console import Console
 from typer import Option
 
+from raysubset.cli.defaults import recipe_for, run_label, space_for
 from raysubset.cli.output import print_summary
 from raysubset.data.catalog import load_dataset
 from raysubset.errors import InterruptedRunError, OptionsError
@@ -20,14 +20,10 @@ from raysubset.experiment import Experiment, Score, SearchOptions
 from raysubset.hpo.fidelity import Anneal, Mode, Promote
 from raysubset.hpo.pairing import Pairing
 from raysubset.hpo.rungs import Place
-from raysubset.hpo.space import Domain, space_from_plain
 from raysubset.selection.plan import FirstEpochChoice, SubsetPlan
 from raysubset.selection.ratio import Schedule
-from raysubset.training.recipe import Recipe
 
 if TYPE_CHECKING:  # Ray Tune and PyTorch take seconds to import: a mistyped option is answered before that
-    from raysubset.data.dataset import Dataset
-    from raysubset.tuning.presets import Preset
     from raysubset.tuning.run import Run
 
 
@@ -51,7 +47,9 @@ def hpo(
     per_class: Annotated[bool, Option("--per-class", help="Keep the class shares in every subset.")] = False,
     metric: Annotated[str, Option(help="mixture, gradient, loss, entropy, prediction or random.")] = "mixture",
     schedule: Annotated[Schedule, Option(help="Subset sizes: large first, or all alike.")] = "dynamic",
-    first_epoch: Annotated[FirstEpochChoice, Option(help="auto is scheduled in a search.")] = "auto",
+    first_epoch: Annotated[
+        FirstEpochChoice, Option(help="auto is scheduled in a search; shared: told by earlier trials.")
+    ] = "auto",
     search: Annotated[str, Option(help="tpe, random, grid, bo, bohb or hyper-tune.")] = "tpe",
     scheduler: Annotated[
         str,
@@ -141,11 +139,11 @@ def hpo(
         preset = preset_for(loaded, smoke)
         model = model or preset.model
         experiment = Experiment(
-            name=name or f"{_label(loaded, data)}-{model}-{datetime.now():%Y%m%d-%H%M%S}",
+            name=name or f"{run_label(loaded, data)}-{model}-{datetime.now():%Y%m%d-%H%M%S}",
             model=model,
             plan=plan,
-            recipe=_recipe(loaded, preset, epochs),
-            space=_space(space, preset),
+            recipe=recipe_for(loaded, preset, epochs),
+            space=space_for(space, preset),
             search=replace(
                 options,
                 trials=preset.trials if trials is None else trials,
@@ -160,34 +158,6 @@ def hpo(
     _announce(run, console)
     _go(run, compare_full or bool(run.info.settings.get("compare_full")), dashboard)
     print_summary(run.folder, run.report(), console, as_json)
-
-
-def _label(loaded: Dataset, asked: str) -> str:
-    """Name a run after the data really used."""
-    return "embedded" if loaded.note else Path(asked).name
-
-
-def _recipe(data: Dataset, preset: Preset, epochs: int | None) -> Recipe:
-    """Colour images are cropped and flipped as the papers do; digits are not."""
-    augment = len(data.input_shape) == 3 and data.input_shape[0] == 3
-    return Recipe(
-        epochs=preset.epochs if epochs is None else epochs,
-        batch_size=preset.batch_sizes[0],
-        flip=0.5 if augment else 0.0,
-        crop_padding=4 if augment else 0,
-    )
-
-
-def _space(file: Path | None, preset: Preset) -> dict[str, Domain]:
-    from raysubset.tuning.presets import default_space
-
-    if file is None:
-        return default_space(preset.batch_sizes)
-    try:
-        plain = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise OptionsError(f"Search space file {file}: {error}.") from error
-    return space_from_plain(plain.get("space", plain))
 
 
 def _announce(run: Run, console: Console) -> None:
@@ -212,13 +182,6 @@ def _announce(run: Run, console: Console) -> None:
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    if options.scheduler != "none" and rungs.halvings < 2:
-        console.print(
-            f"only {rungs.halvings} halvings fit this plan, so bad trials are stopped late: more epochs or "
-            "first_epoch=scheduled would mend that",
-            style="yellow",
-            soft_wrap=True,
-        )
 
 
 def _go(run: Run, compare_full: bool, dashboard: bool) -> None:

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from torchvision.models import ResNet50_Weights, resnet50
 
 from raysubset.errors import ModelError
 from raysubset.models.mode import evaluation_mode
@@ -32,6 +31,8 @@ class PretrainedEncoder(nn.Module):
     spread: Tensor
 
     def __init__(self) -> None:
+        from torchvision.models import ResNet50_Weights, resnet50  # two seconds that no other worker should pay
+
         super().__init__()
         try:
             network = resnet50(weights=ResNet50_Weights.DEFAULT, progress=False)

@@ -131,8 +131,7 @@ class SubsetStream:
 
     def _choose(self, epoch: int) -> EpochSubset:
         plan, n, size = self.spec.plan, len(self._pool), int(self.timetable.sizes[epoch])
-        told = self._prior is not None and not plan.habits.warm_start
-        known = epoch >= self.timetable.first_choice or told
+        known = epoch >= self.timetable.first_choice or (self._remembers_more and not plan.habits.warm_start)
         rows = np.delete(np.arange(n), self._steering)
         if size == len(rows) and not (known and plan.habits.prunes):
             return EpochSubset(epoch, Selection.uniform(rows, n), "full", size)
@@ -141,6 +140,12 @@ class SubsetStream:
         metric = plan.metric_at(epoch, self.spec.epochs, self.spec.seed) if known else "random"
         selection = self._select(epoch, metric, size) if known else self._blind(epoch, rows, size)
         return EpochSubset(epoch, selection, metric, len(selection))
+
+    @property
+    def _remembers_more(self) -> bool:
+        """True if rows are known from before epoch 0: from earlier trials, or from what was `handed_on`."""
+        handed = self.spec.plan.habits.evidence == "memory" and self.epochs_recorded > self._recorded + 1
+        return self._prior is not None or handed
 
     def _select(self, epoch: int, metric: str, size: int) -> Selection:
         """Choose by evidence; steering rows are no candidates."""

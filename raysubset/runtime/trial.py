@@ -230,9 +230,14 @@ class Trial:
 
     def evaluate_on(self, source: RowSource) -> Evaluation:
         """Judge the model on any rows."""
-        return evaluate(
-            self.model, evaluation_batches(source, self._transform, EVALUATION_BATCH, device=self.spec.device)
+        batches = evaluation_batches(
+            source,
+            self._transform,
+            EVALUATION_BATCH,
+            device=self.spec.device,
+            channels_last=self.spec.recipe.channels_last,
         )
+        return evaluate(self.model, batches)
 
     def state(self) -> dict[str, Any]:
         """Return all that a checkpoint needs: weights, optimiser, subset stream, place. O(model) + 21 n bytes."""

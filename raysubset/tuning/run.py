@@ -28,6 +28,7 @@ from raysubset.data.dataset import Dataset, Split
 from raysubset.data.split import stratified_split
 from raysubset.errors import DataError, OptionsError, RunExistsError, SlowSelectorWarning, StorageError
 from raysubset.experiment import Experiment
+from raysubset.hpo.fidelity import warn_if_shallow
 from raysubset.models.catalog import build_model
 from raysubset.models.head import last_linear
 from raysubset.report.run_info import RunInfo
@@ -91,15 +92,18 @@ def create_run(
         SearchSpaceError: The earlier run has nothing for this search.
         UnknownNameError: The model has no such name.
         ModelError: The model cannot be built, or has no last nn.Linear to learn the rows' importance from.
+        StorageError: The folder cannot be written.
 
     Warns:
         SlowSelectorWarning: The selector would cost more than it saves; adaptive random takes its place.
-        StorageError: The folder cannot be written.
+        FewRungsWarning: Trials can be stopped fewer than twice before their end.
     """
     train, validation = split_rows(experiment, data)
     experiment = _resolved(experiment, data, len(train))
     ladder = stage_ladder(experiment, len(train))
     stage_ledger(experiment, len(train), ladder.rungs)
+    if experiment.search.scheduler != "none":
+        warn_if_shallow(ladder)
     earlier_history(experiment, ladder)
     folder = root / experiment.name
     if folder.exists():

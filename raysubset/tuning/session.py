@@ -121,10 +121,7 @@ class Session:
     def _ranked(self, stage: str, score: str) -> tuple[RankedTrial, ...]:
         rows = self._rows(stage)
         if not (ranked := rank_trials(rows, score)):
-            reasons = sorted({row.reason for row in rows if row.reason})
-            raise SearchFailedError(
-                f"Stage {stage!r}: no trial was ever judged. Reasons given: {'; '.join(reasons) or 'none'}."
-            )
+            raise SearchFailedError(_why_nothing(stage, rows))
         return ranked
 
     def _run(self, stage: str, experiment: Experiment, points: Sequence[Mapping[str, Any]] | None) -> StageOutcome:
@@ -158,6 +155,16 @@ class Session:
             samples=info.samples + evidence.samples,
             planned_samples=(info.planned_samples or 0) + evidence.samples,
         )
+
+
+def _why_nothing(stage: str, rows: Sequence[TrialRecord]) -> str:
+    """Say what ended the first trial of a stage that judged none, and how many ended otherwise."""
+    failed = sorted((row for row in rows if row.status == "failed"), key=lambda row: row.finished_s)
+    if not failed:
+        return f"Stage {stage!r}: no trial was ever judged, and none says why."
+    first, others = failed[0], {row.reason for row in failed} - {failed[0].reason}
+    more = f" Other reasons given: {'; '.join(sorted(others))}." if others else ""
+    return f"Stage {stage!r}: all {len(failed)} trials failed. The first, {first.trial}: {first.reason}.{more}"
 
 
 def retraining(experiment: Experiment) -> Experiment:

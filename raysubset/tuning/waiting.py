@@ -1,14 +1,15 @@
-"""Says what trials wait for, where none can start."""
+"""Says what trials wait for, where none can start: not for workers that are still importing."""
 
 from __future__ import annotations
 
 import warnings
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial
+from ray.util import placement_group_table
 
 from raysubset.errors import WaitingWarning
 from raysubset.runtime.session import Slots
@@ -26,6 +27,7 @@ class Waiting(Callback):
 
     def __init__(self, slots: Slots, patience_s: float = PATIENCE_S) -> None:
         self._slots, self._until = slots, perf_counter() + patience_s
+        self._others = _granted()
         self._over = False
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -33,8 +35,8 @@ class Waiting(Callback):
         if self._over or not trials:
             return
         started = any(trial.status != Trial.PENDING for trial in trials)
-        if not started and perf_counter() < self._until:
-            return
+        if not started and (perf_counter() < self._until or _granted() - self._others):
+            return  # what was granted since the stage began is ours: a worker is being started
         self._over = True
         if not started:
             free = ray.available_resources()  # type: ignore[no-untyped-call]
@@ -45,3 +47,9 @@ class Waiting(Callback):
                 WaitingWarning,
                 stacklevel=2,
             )
+
+
+def _granted() -> set[str]:
+    """Return the placement groups whose resources are held."""
+    table = cast("dict[str, dict[str, Any]]", placement_group_table())
+    return {name for name, group in table.items() if group["state"] == "CREATED"}
