@@ -67,9 +67,15 @@ class Rungs:
         """How often a trial can be stopped before its end; fewer than two make a poor search."""
         return len(self.levels) - 1
 
-    def reached(self, samples_consumed: int) -> int:
-        """Return the index of the highest rung reached, -1 before the first."""
-        return bisect_right(self.levels, samples_consumed) - 1
+    def reached(self, samples_consumed: int, epochs: int = 0) -> int:
+        """Return the index of the highest rung reached, -1 before the first.
+
+        Args:
+            samples_consumed: What a trial has consumed.
+            epochs: What it has done. A trial may consume less than was planned (InfoBatch decides itself how many
+                rows it leaves out); it is at a rung where the plan would be.
+        """
+        return max(bisect_right(self.levels, samples_consumed), bisect_right(self.epochs, epochs)) - 1
 
 
 def sample_levels(total: float, halvings: int, eta: int = 3) -> NDArray[np.float64]:

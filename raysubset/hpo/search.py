@@ -137,7 +137,9 @@ class Search:
 
     # ------------------------------------------------------------------ hearing
 
-    def report(self, trial: str, samples: int, loss: float | None = None, elapsed_s: float = 0.0) -> Verdict:
+    def report(
+        self, trial: str, samples: int, loss: float | None = None, elapsed_s: float = 0.0, epochs: int = 0
+    ) -> Verdict:
         """Take in an epoch's end.
 
         Args:
@@ -146,6 +148,7 @@ class Search:
             loss: Its validation score, smaller is better, None where it was not judged; a rung reached without
                 one is judged at the next report that has one.
             elapsed_s: Seconds since the search began.
+            epochs: Epochs it has done, for trials that may consume less than planned; see `Rungs.reached`.
 
         Raises:
             SchedulerError: No such trial is running.
@@ -154,7 +157,7 @@ class Search:
             raise SchedulerError(f"Trial {trial!r} reported, but is not running. Running: {self._names()}.")
         plain = None if loss is None or not math.isfinite(loss) else loss
         event = {"event": "report", "trial": trial, "samples": samples, "loss": plain, "elapsed_s": elapsed_s}
-        return self._apply({**event, "judged": loss is not None})
+        return self._apply({**event, "judged": loss is not None, "epochs": epochs})
 
     def end(self, trial: str, samples: int = 0, failed: bool = False) -> None:
         """Take in that a trial ended by itself: it failed, or somebody else stopped it.
@@ -203,7 +206,8 @@ class Search:
         elif kind == "report":
             self.ledger.tick(event["elapsed_s"])
             loss = event["loss"] if event["loss"] is not None else math.inf
-            verdict = self._hear(event["trial"], event["samples"], loss if event["judged"] else None)
+            reached = self.rungs.reached(event["samples"], event.get("epochs", 0))
+            verdict = self._hear(event["trial"], event["samples"], reached, loss if event["judged"] else None)
         elif kind == "end":
             self._end(event["trial"], event["samples"], event["failed"])
         elif kind == "rewind":
@@ -230,8 +234,8 @@ class Search:
         self.running[trial] = self._target[trial] = rung
         self.ledger.update(trial, self.ledger.spent.get(trial, 0), self.rungs.levels[rung])
 
-    def _hear(self, trial: str, samples: int, loss: float | None) -> Verdict:
-        rung, verdict = self.rungs.reached(samples), Verdict.CONTINUE
+    def _hear(self, trial: str, samples: int, rung: int, loss: float | None) -> Verdict:
+        verdict = Verdict.CONTINUE
         if loss is not None and rung >= self.running[trial]:
             self.history.observe(trial, rung, loss)
             verdict = self.scheduler.judge(trial, rung, loss)

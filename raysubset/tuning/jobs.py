@@ -17,6 +17,8 @@ from raysubset.errors import SchedulerError
 from raysubset.hpo.scheduler import Verdict
 from raysubset.hpo.search import Search
 
+REPORTED = ("samples_consumed", "score", "rung", "epoch")
+
 
 class Jobs:
     """What the search has decided and Tune has still to do.
@@ -108,7 +110,7 @@ class Jobs:
             self._resuming.remove(name)
         if name not in self.search.running:
             return Verdict.STOP
-        verdict = self.search.report(name, *_judged(result), self._elapsed_s())
+        verdict = self._report(name, result)
         if verdict is Verdict.PAUSE and (promotion := self.search.next_promotion()) is not None:
             if promotion.trial == name:
                 return Verdict.CONTINUE
@@ -120,18 +122,19 @@ class Jobs:
         samples = int(result["samples_consumed"]) if result and "samples_consumed" in result else 0
         failed = result is None or result.get("status") == "failed"
         if result is not None and not failed and name in self.search.running:
-            self.search.report(name, *_judged(result), self._elapsed_s())
+            self._report(name, result)
         self.search.end(name, samples, failed)
 
+    def _report(self, name: str, result: Mapping[str, Any]) -> Verdict:
+        """Hand a report to the search, with its score if it reached a rung.
 
-def _judged(result: Mapping[str, Any]) -> tuple[int, float | None]:
-    """Return samples consumed, and the score if the report reached a rung.
-
-    Raises:
-        SchedulerError: The report lacks what every trial must report.
-    """
-    if missing := [key for key in ("samples_consumed", "score", "rung") if key not in result]:
-        raise SchedulerError(
-            f"A trial's report lacks {', '.join(missing)}; it has {', '.join(sorted(map(str, result)))}."
-        )
-    return int(result["samples_consumed"]), float(result["score"]) if result["rung"] is not None else None
+        Raises:
+            SchedulerError: The report lacks what every trial must report.
+        """
+        if missing := [key for key in REPORTED if key not in result]:
+            raise SchedulerError(
+                f"A trial's report lacks {', '.join(missing)}; it has {', '.join(sorted(map(str, result)))}."
+            )
+        score = float(result["score"]) if result["rung"] is not None else None
+        samples, epochs = int(result["samples_consumed"]), int(result["epoch"])
+        return self.search.report(name, samples, score, self._elapsed_s(), epochs)

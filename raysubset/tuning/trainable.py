@@ -97,7 +97,7 @@ class SubsetTrainable(tune.Trainable):
             report = self._trial.run_epoch()
         except NonFiniteLossError as error:
             return self._failure(error)
-        rung = self._setting.ladder.rungs.reached(report.samples_consumed)
+        rung = self._setting.ladder.rungs.reached(report.samples_consumed, report.epoch)
         reached = rung > self._rung
         due = reached or self._trial.done or self._setting.experiment.search.evaluate == "epochs"
         started = perf_counter()

@@ -52,6 +52,7 @@ class Trivial(tune.Trainable):
         rung = RUNGS.levels.index(self._samples) if self._samples in RUNGS.levels else None
         return {
             "samples_consumed": self._samples,
+            "epoch": self._samples // 100,
             "score": self._config["point"]["lr"],
             "rung": rung,
             "status": "running",

@@ -1,13 +1,15 @@
-"""Wrong input: exit code 2, one clear line, nothing left behind."""
+"""Wrong input: exit code 2, one clear line, nothing left behind; warnings are a line too."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
 
 from raysubset.cli import main
+from raysubset.errors import FewRungsWarning, SearchFailedError
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -47,6 +49,36 @@ def test_wrong_options(capsys, tmp_path, monkeypatch, options: list[str], said: 
     assert said in " ".join(err.split())
     assert "Traceback" not in err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_shallow_search_warns_in_one_line_that_says_why(capsys, tmp_path, monkeypatch) -> None:
+    from raysubset.cli import hpo
+
+    monkeypatch.setattr(hpo, "_go", lambda *arguments: None)
+    monkeypatch.setattr(hpo, "print_summary", lambda *arguments: None)
+    options = ["--data", "embedded", "--epochs", "3", "--model", "mlp", "--root", str(tmp_path), "--name", "a"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", FewRungsWarning)
+        code, _, err = run(capsys, "hpo", *options)
+        assert code == 0
+        assert "FewRungsWarning: A trial can be stopped only once" in err
+        assert "3 epochs allow 1 halving(s) by eta=3" in " ".join(err.split())
+        assert ".py" not in err
+        err = run(capsys, "hpo", *options[:-1], "b", "--scheduler", "none")[2]
+        assert "FewRungsWarning" not in err
+
+
+def test_a_search_that_found_nothing_has_an_exit_code_of_its_own(capsys, tmp_path, monkeypatch) -> None:
+    from raysubset.cli import hpo
+
+    def fail(*arguments: object) -> None:
+        raise SearchFailedError("Stage 'search': all 3 trials failed.")
+
+    monkeypatch.setattr(hpo, "_go", fail)
+    options = ["--data", "embedded", "--epochs", "9", "--model", "mlp", "--root", str(tmp_path)]
+    code, _, err = run(capsys, "hpo", *options)
+    assert code == 1
+    assert "SearchFailedError: Stage 'search': all 3 trials failed." in err
 
 
 def test_an_unknown_key_in_the_search_space(capsys, tmp_path) -> None:

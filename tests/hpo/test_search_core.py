@@ -15,8 +15,10 @@ from tolerances import PROPERTY
 
 from raysubset.errors import OptionsError, SchedulerError
 from raysubset.hpo.budget import Ledger
+from raysubset.hpo.halving import StoppingHalving
 from raysubset.hpo.history import History
 from raysubset.hpo.promotion import PromotionHalving
+from raysubset.hpo.rungs import Rungs
 from raysubset.hpo.scheduler import Verdict
 from raysubset.hpo.search import Promotion, Search, Start
 
@@ -273,3 +275,14 @@ def test_a_stopped_trial_that_comes_again_is_judged_again_as_often_as_it_falls_b
     search.rewind("0001", 12)
     assert search.running == {"0000": 1, "0001": 0}
     assert search.history.losses == [{"0000": 0.5}, {}, {}]
+
+
+def test_a_trial_that_consumes_less_than_planned_is_judged_where_the_plan_says() -> None:
+    """InfoBatch leaves out as many rows as it likes; its epochs say where it stands."""
+    search = Search(Rungs((100.0, 300.0), (1, 3)), StoppingHalving(2, 3), Numbered(), trials=1, concurrency=1)
+    search.ask()
+    assert search.report("0000", 60, 0.5, epochs=1) is Verdict.CONTINUE
+    assert search.running == {"0000": 1}
+    assert search.report("0000", 180, 0.4, epochs=3) is Verdict.STOP
+    assert [losses["0000"] for losses in search.history.losses] == [0.5, 0.4]
+    assert search.finished

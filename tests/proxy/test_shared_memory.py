@@ -509,6 +509,21 @@ def test_a_stream_that_is_handed_on_begins_again_with_what_it_knows() -> None:
     assert (bare.epochs_recorded, bare.loss) == (0, None)
 
 
+def test_a_stream_that_is_handed_on_needs_no_prior_to_choose_at_once() -> None:
+    plan = SubsetPlan(metric="loss", ratio=0.3, first_epoch="scheduled", deterministic=True)
+    first = SubsetStream(StreamSpec(plan, 2, 0), Pool(Context(N)))
+    hardest = np.arange(N)[-20:]
+    for epoch in range(2):
+        rows = np.union1d(first.next(epoch).selection.indices, hardest)
+        first.record(epoch, EpochSignals(rows, *[np.isin(rows, hardest).astype(np.float32)] * 3, rows > 0))
+    later = SubsetStream(StreamSpec(plan, 3, 1), Pool(Context(N)))
+    later.restore(handed_on(first.state()))
+    begun = later.next(0)
+    assert begun.metric == "loss"
+    unseen = np.flatnonzero(~later.memory.seen)
+    assert set(begun.selection.indices) <= {*hardest, *unseen}  # what was never seen comes first
+
+
 def test_a_told_state_takes_four_bytes_a_row_more() -> None:
     stream = SubsetStream(StreamSpec(BY_LOSS, EPOCHS, 0), Pool(Context(N)), prior_of(remembered(np.arange(N))))
     assert stream.state()["prior"]["codes"].nbytes == 4 * N

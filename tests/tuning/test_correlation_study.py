@@ -483,7 +483,6 @@ def tiny() -> StudyOptions:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::raysubset.errors.WaitingWarning")  # a busy machine starts workers slowly
 def test_a_tiny_study_runs_and_is_gone_on_with(
     digits: Dataset, ray_cluster: None, tmp_path: Path, tiny: StudyOptions
 ) -> None:

@@ -66,7 +66,13 @@ def added(jobs: Jobs, **options) -> FakeTrial:
 
 def result(samples: int, score: float, status: str = "running") -> dict:
     rung = RUNGS.reached(samples)
-    return {"samples_consumed": samples, "score": score, "rung": rung if rung >= 0 else None, "status": status}
+    return {
+        "samples_consumed": samples,
+        "epoch": 0,
+        "score": score,
+        "rung": rung if rung >= 0 else None,
+        "status": status,
+    }
 
 
 def test_trials_are_numbered_and_kept_to_the_concurrency() -> None:
@@ -116,7 +122,7 @@ def test_a_trial_that_would_be_resumed_at_once_just_goes_on() -> None:
 def test_reports_must_say_what_is_judged() -> None:
     jobs = new_jobs(new_search()[0])
     added(jobs)
-    with pytest.raises(SchedulerError, match=r"lacks score, rung; it has lr, samples_consumed"):
+    with pytest.raises(SchedulerError, match=r"lacks score, rung, epoch; it has lr, samples_consumed"):
         jobs.heard("0000", {"samples_consumed": 5, "lr": 0.1})
 
 

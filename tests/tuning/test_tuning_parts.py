@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from types import SimpleNamespace
+
 import pytest
 
 from raysubset.errors import SearchSpaceError
@@ -104,3 +107,29 @@ def test_progress_counts_and_predicts() -> None:
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("status", "granted", "warned"),
+    [
+        ("PENDING", ["theirs"], True),
+        ("PENDING", ["theirs", "ours"], False),  # a worker is being started
+        ("RUNNING", ["theirs"], False),
+    ],
+)
+def test_waiting_is_for_resources_not_for_imports(monkeypatch, status: str, granted: list[str], warned) -> None:
+    from raysubset.runtime.session import Slots
+    from raysubset.tuning import waiting
+
+    groups = {"theirs": {"state": "CREATED"}, "queued": {"state": "PENDING"}}
+    monkeypatch.setattr(waiting, "placement_group_table", lambda: groups)
+    monkeypatch.setattr(waiting.ray, "available_resources", lambda: {"CPU": 0.5})
+    callback = waiting.Waiting(Slots(2, 1.0, 0.0, 0.0), patience_s=0.0)
+    groups.update((name, {"state": "CREATED"}) for name in granted)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for iteration in range(3):
+            callback.on_step_end(iteration, [SimpleNamespace(status=status)])
+    said = [str(each.message) for each in caught]
+    assert len(said) == warned
+    assert all("each needs 1 CPU, and 0.5 CPU and 0 GPU of the cluster are free" in line for line in said)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import raysubset as rs
-from raysubset.errors import DataError, ModelError, RunExistsError
+from raysubset.errors import DataError, ModelError, RunExistsError, SearchFailedError
 from raysubset.report.records import read_records
 from raysubset.report.run_info import RunInfo
 
@@ -97,6 +97,11 @@ def test_a_diverging_trial_ends_with_its_reason_and_the_search_goes_on(digits, r
     assert result.best.config["lr"] == 0.02
 
 
+def test_a_search_whose_trials_all_fail_names_the_first_cause(digits, ray_cluster, tmp_path) -> None:
+    with pytest.raises(SearchFailedError, match="all 3 trials failed. The first, 0000: .*(NaN|infinite|finite)"):
+        search(digits, tmp_path, space={"lr": rs.loguniform(1e28, 1e30)}, trials=3, concurrency=1)
+
+
 def test_a_budget_in_samples_ends_the_search(digits, ray_cluster, tmp_path) -> None:
     search(digits, tmp_path, trials=50, budget_epochs=20, concurrency=1)
     info = RunInfo.read(tmp_path / "s")
@@ -124,6 +129,7 @@ def test_ray_s_own_scheduler_and_searcher_objects_work(digits, ray_cluster, tmp_
 def foreign_schedulers() -> dict:
     from ray import tune
     from ray.tune.schedulers import HyperBandScheduler, PopulationBasedTraining
+    from ray.tune.schedulers.pb2 import PB2
 
     clock = {"time_attr": "samples_consumed"}
     return {
@@ -131,10 +137,11 @@ def foreign_schedulers() -> dict:
         "pbt": PopulationBasedTraining(
             **clock, perturbation_interval=300, hyperparam_mutations={"point": {"lr": tune.loguniform(1e-3, 1e-1)}}
         ),
+        "pb2": PB2(**clock, perturbation_interval=300, hyperparam_bounds={"point": {"lr": [1e-3, 1e-1]}}),
     }
 
 
-@pytest.mark.parametrize("name", ["hyperband", "pbt"])
+@pytest.mark.parametrize("name", ["hyperband", "pbt", "pb2"])
 def test_ray_s_own_schedulers_run_on_samples(name, digits, ray_cluster, tmp_path) -> None:
     search(digits, tmp_path, scheduler=foreign_schedulers()[name], search="random", trials=4)
     last = {row.trial: row for row in read_records(tmp_path / "s" / "records.jsonl").stage("search")}

@@ -75,3 +75,24 @@ def test_a_selector_dearer_than_all_data_gives_way_once(digits, ray_cluster, tmp
     with warnings.catch_warnings():
         warnings.simplefilter("error", SlowSelectorWarning)
         search(digits, tmp_path, plan, resume=True)
+
+
+def test_a_selector_that_trains_on_fewer_rows_than_planned_reaches_every_rung(
+    digits, ray_cluster, tmp_path
+) -> None:
+    rs.tune(
+        model="mlp",
+        data=digits,
+        space={"lr": rs.loguniform(1e-2, 1e-1)},
+        plan=rs.SubsetPlan(selector="infobatch", ratio=1.0, schedule="static"),
+        recipe=rs.Recipe(epochs=9, batch_size=32),
+        trials=1,
+        search="random",
+        scheduler="asha",
+        name="s",
+        root=tmp_path,
+        progress=False,
+    )
+    rows = read_records(tmp_path / "s" / "records.jsonl").stage("search")
+    assert rows[-1].samples_consumed < 9 * RunInfo.read(tmp_path / "s").n_train
+    assert {row.epoch: row.rung for row in rows if row.rung is not None} == {1: 0, 3: 1, 9: 2}
