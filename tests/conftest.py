@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,16 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)  # two threads are far slower than one when the other core is busy
+
+
+@pytest.fixture(autouse=True, scope="session")
+def embedded_digits_read_once() -> Iterator[None]:
+    """A hundred tests load the embedded digits: 0.17 s of parsing each, and every data set copies its rows."""
+    from raysubset.data import embedded
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "_read", cache(embedded._read))
+        yield
 
 
 @pytest.fixture(scope="session")
