@@ -44,7 +44,8 @@ class MemoryLog(Thread):
                     name, memory = process.name(), process.memory_info().rss / 2**20
                 except psutil.NoSuchProcess:
                     continue
-                label = "driver" if process.pid == driver.pid else f"{name} {process.pid}"
+                kind = name.split(".")[0].replace("_Inner", "SubsetTrainable")  # Ray adds the method that runs
+                label = "driver" if process.pid == driver.pid else f"{kind} {process.pid}"
                 self.readings[label].append((perf_counter() - self._began, memory))
 
     def stop(self) -> None:
@@ -58,10 +59,11 @@ def draw(log: MemoryLog, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="seconds", ylabel="resident memory, MB", ylim=(0, None))
+    axes = figure.add_subplot(xlabel="seconds", ylabel="resident memory, MB")
     for label, readings in log.readings.items():
         if len(readings) > 10:
             axes.plot(*zip(*readings, strict=True), label=label)
+    axes.set_ylim(bottom=0)
     axes.legend(fontsize=7)
     figure.savefig(path)
 
@@ -101,8 +103,8 @@ def main() -> None:
         if times[-1] - times[0] < seconds / 2 or late.sum() < 3:
             continue  # it came or went meanwhile
         slope = np.polyfit(times[late], memory[late], 1)[0] * seconds / len(last) * 100
-        first, end = memory[late][0], memory[-1]
-        print(f"{label:32} {first:7.0f} MB, {end:7.0f} MB at the end, {slope:+.2f} MB per 100 trials")
+        at = np.linspace(len(memory) * SETTLED, len(memory) - 1, 5).astype(int)
+        print(f"{label:28} {', '.join(f'{memory[i]:.0f}' for i in at)} MB, {slope:+.2f} MB per 100 trials")
     if len(sys.argv) > 4:
         draw(log, Path(sys.argv[4]))
 

@@ -109,6 +109,7 @@ def test_the_page_asks_nobody_for_anything(whole: tuple[str, Page]) -> None:
     assert "<!DOCTYPE svg" not in text
 
 
+@pytest.mark.slow
 def test_the_page_is_accessible_and_fits_a_phone(whole: tuple[str, Page]) -> None:
     text, page = whole
     images = [attrs for _, attrs in page.elements if attrs.get("role") == "img"]

@@ -206,6 +206,7 @@ def one_after_the_other(client, trials: int = 3, epochs: int = 2, disturb=lambda
     return served
 
 
+@pytest.mark.slow
 def test_a_search_that_shares_goes_on_wherever_the_selector_dies() -> None:
     """Once, before any of its calls."""
     expected = one_after_the_other(SelectorService(Context(POOL_SIZE)))
