@@ -11,11 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import uuid4
+
+import ray
+from ray.actor import ActorHandle
 
 from raysubset.data.batches import ArraySource
 from raysubset.data.transform import Transform
 from raysubset.errors import InterruptedRunError, SearchFailedError, StorageError
 from raysubset.experiment import Experiment
+from raysubset.proxy.service import SelectorService
 from raysubset.report.records import RECORDS_FILE, RecordWriter, read_records
 from raysubset.report.run_info import Result, StageInfo
 from raysubset.runtime.client import start_selector
@@ -37,12 +42,27 @@ def open_session(run: Run, dashboard: bool = False) -> Iterator[Session]:
     with ray_session(dashboard):
         slots = cluster_slots(run.experiment.search.concurrency)
         train, validation = split_rows(run.experiment, run.data)
-        selector = start_selector(f"raysubset/{run.folder.resolve()}", len(train), gpus=slots.selector_gpus)
-        rows, transform = store_split(train), Transform.fit(train.inputs)
-        evidence = shared_evidence(run.folder, run.experiment, rows, transform, run.data.num_classes, slots)
-        run.note(settings={**run.info.settings, "evidence": evidence.how, "evidence_samples": evidence.samples})
-        pool = Pool(rows, store_split(validation), transform, run.data.num_classes, selector, evidence)
-        yield Session(run, pool, slots)
+        with _selector(run, len(train), slots) as selector:
+            rows, transform = store_split(train), Transform.fit(train.inputs)
+            evidence = shared_evidence(run.folder, run.experiment, rows, transform, run.data.num_classes, slots)
+            settings = {**run.info.settings, "evidence": evidence.how, "evidence_samples": evidence.samples}
+            run.note(settings=settings)
+            pool = Pool(rows, store_split(validation), transform, run.data.num_classes, selector, evidence)
+            yield Session(run, pool, slots)
+
+
+@contextmanager
+def _selector(run: Run, n: int, slots: Slots) -> Iterator[ActorHandle[SelectorService]]:
+    """Start the session's selector, and end it with the session.
+
+    Ray Tune keeps the trainable of every call, and with it a handle: the actor would stay as long as the driver.
+    """
+    name = f"raysubset/{run.folder.resolve()}/{uuid4().hex}"  # a killed actor's name is free a moment later
+    selector = start_selector(name, n, gpus=slots.selector_gpus)
+    try:
+        yield selector
+    finally:
+        ray.kill(selector)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 
 import raysubset as rs
@@ -35,9 +36,15 @@ def outcomes(root: Path, name: str = "s") -> list[tuple]:
     return [(r.trial, r.epoch, r.status, r.rung, r.val_loss, r.train_loss, dict(r.config)) for r in rows]
 
 
+def selectors() -> list[str]:
+    return [name for name in ray.util.list_named_actors() if name.startswith("raysubset/")]
+
+
 def test_the_same_seed_gives_the_same_search(digits, ray_cluster, tmp_path) -> None:
+    before = selectors()
     for name in ("one", "two"):
         search(digits, tmp_path, name, concurrency=1)
+    assert selectors() == before, "a search ends its selector"
     assert outcomes(tmp_path, "one") == outcomes(tmp_path, "two")
     search(digits, tmp_path, "three", concurrency=1, seed=1)
     assert outcomes(tmp_path, "one") != outcomes(tmp_path, "three")
