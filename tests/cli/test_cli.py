@@ -54,6 +54,7 @@ def test_wrong_options(capsys, tmp_path, monkeypatch, options: list[str], said: 
 def test_a_shallow_search_warns_in_one_line_that_says_why(capsys, tmp_path, monkeypatch) -> None:
     from raysubset.cli import hpo
 
+    monkeypatch.setattr("raysubset.tuning.presets.seconds_per_sample", lambda *arguments: 1e-3)
     monkeypatch.setattr(hpo, "_go", lambda *arguments: None)
     monkeypatch.setattr(hpo, "print_summary", lambda *arguments: None)
     options = ["--data", "embedded", "--epochs", "3", "--model", "mlp", "--root", str(tmp_path), "--name", "a"]
@@ -74,6 +75,7 @@ def test_a_search_that_found_nothing_has_an_exit_code_of_its_own(capsys, tmp_pat
     def fail(*arguments: object) -> None:
         raise SearchFailedError("Stage 'search': all 3 trials failed.")
 
+    monkeypatch.setattr("raysubset.tuning.presets.seconds_per_sample", lambda *arguments: 1e-3)
     monkeypatch.setattr(hpo, "_go", fail)
     options = ["--data", "embedded", "--epochs", "9", "--model", "mlp", "--root", str(tmp_path)]
     code, _, err = run(capsys, "hpo", *options)

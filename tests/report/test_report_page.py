@@ -22,6 +22,8 @@ from raysubset.report.summary import summarise
 from raysubset.report.tables import summary_rows
 from raysubset.report.wording import factor, interval, percent, points, seconds, times
 
+pytestmark = pytest.mark.slow  # the page is drawn once, in two seconds
+
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
@@ -109,7 +111,6 @@ def test_the_page_asks_nobody_for_anything(whole: tuple[str, Page]) -> None:
     assert "<!DOCTYPE svg" not in text
 
 
-@pytest.mark.slow
 def test_the_page_is_accessible_and_fits_a_phone(whole: tuple[str, Page]) -> None:
     text, page = whole
     images = [attrs for _, attrs in page.elements if attrs.get("role") == "img"]
