@@ -126,7 +126,8 @@ def run(scheduler: str, trials: int, saving: bool = False) -> dict[str, float]:
 
 
 def main() -> None:
-    trials, repeats = (int(value) for value in (*sys.argv[1:], 500, 3)[:2])
+    trials = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+    repeats = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     with ray_session():
         for scheduler, saving in (("asha", False), ("asha", True), ("asha-promote", False)):
             runs = [run(scheduler, trials if not saving else trials // 5, saving) for _ in range(repeats)]

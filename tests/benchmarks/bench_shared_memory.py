@@ -52,7 +52,8 @@ def finished(result: rs.TuneResult) -> dict[str, float]:
 
 def main() -> None:
     root_of_data = sys.argv[1]
-    seeds, trials = (int(value) for value in (*sys.argv[2:4], "3", "12")[:2]) if len(sys.argv) > 3 else (3, 12)
+    seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    trials = int(sys.argv[3]) if len(sys.argv) > 3 else 12
     ratio = float(sys.argv[4]) if len(sys.argv) > 4 else 0.1
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)

@@ -70,7 +70,7 @@ def test_refuses_what_it_was_not_fitted_to() -> None:
 
 
 @given(data=st.data(), padding=st.integers(0, 4), channels=st.sampled_from([1, 3]), count=st.integers(1, 6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_crop_and_flip_against_torchvision(data: st.DataObject, padding: int, channels: int, count: int) -> None:
     """Given the draws, each image equals torchvision's pad, crop, hflip and normalize, one by one in float64."""
     height, width = 7, 5
