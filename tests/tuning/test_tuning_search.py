@@ -44,6 +44,9 @@ def test_the_same_seed_gives_the_same_search(digits, ray_cluster, tmp_path) -> N
     before = selectors()
     for name in ("one", "two"):
         search(digits, tmp_path, name, concurrency=1)
+    until = time.monotonic() + 30
+    while selectors() != before and time.monotonic() < until:  # an actor takes a moment to be gone
+        time.sleep(0.1)
     assert selectors() == before, "a search ends its selector"
     assert outcomes(tmp_path, "one") == outcomes(tmp_path, "two")
     search(digits, tmp_path, "three", concurrency=1, seed=1)
