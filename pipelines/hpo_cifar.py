@@ -3,6 +3,9 @@
 python pipelines/hpo_cifar.py                      # data where they are found, else the embedded MNIST sample
 python pipelines/hpo_cifar.py --data-dir DIR       # DIR/cifar10/train.parquet, test.parquet
 python pipelines/hpo_cifar.py --compare-full       # the same search on all data beside it
+
+On a cluster, as a job (clusters/README.md); runs go to its $RAYSUBSET_ROOT:
+ray job submit --working-dir pipelines -- python hpo_cifar.py --name first
 """
 
 import sys

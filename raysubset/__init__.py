@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from raysubset.hpo.space import uniform as uniform
     from raysubset.hpo.space import when as when
     from raysubset.runtime.evidence import evidence_for as evidence_for
+    from raysubset.runtime.sharded import ShardedDataset as ShardedDataset
     from raysubset.runtime.subset import Subset as Subset
     from raysubset.selection.plan import SubsetPlan as SubsetPlan
     from raysubset.selection.protocol import Context as Context
@@ -35,6 +36,7 @@ _HOMES = {
     "SearchOptions": "raysubset.experiment",
     "Selection": "raysubset.types",
     "Selector": "raysubset.selection.protocol",
+    "ShardedDataset": "raysubset.runtime.sharded",
     "Subset": "raysubset.runtime.subset",
     "SubsetPlan": "raysubset.selection.plan",
     "choice": "raysubset.hpo.space",

@@ -97,6 +97,18 @@ class SelectorError(RaysubsetError, RuntimeError):
     """The selector was asked for something out of order, or died."""
 
 
+class WorkersError(RaysubsetError, RuntimeError):
+    """The training workers of a trial failed; the message says in what and why."""
+
+
+class ClusterError(RaysubsetError, RuntimeError):
+    """A Ray cluster lacks what was asked of it; the message says what."""
+
+
+class NoClusterError(RaysubsetError, ConnectionError):
+    """There is no Ray cluster at an address, or it does not let us in; the message says which."""
+
+
 class PluginError(RaysubsetError, ImportError):
     """An installed plug-in cannot be loaded; the message names it and its package."""
 
@@ -107,6 +119,10 @@ class PluginWarning(UserWarning):
 
 class WaitingWarning(UserWarning):
     """Trials wait for resources; the message says for which."""
+
+
+class TrackingWarning(UserWarning):
+    """A tracker is left out, or works offline; the message says why."""
 
 
 class SlowSelectorWarning(UserWarning):

@@ -38,6 +38,7 @@ class SearchOptions:
             to its end.
         trials: Configurations at most, >= 1.
         concurrency: Trials at a time; 0 takes as many as the cluster's CPUs or GPUs serve.
+        workers: Training workers of a trial, >= 1; more than one train it together, each on its part of the rows.
         eta: Reduction factor of the rungs, >= 2.
         score: What rungs and the searcher compare: validation "loss" (ranks better at low rungs) or "accuracy".
         evaluate: Validation passes at "rungs" and the end, or after all "epochs".
@@ -62,6 +63,7 @@ class SearchOptions:
     scheduler: str = "asha"
     trials: int = 16
     concurrency: int = 0
+    workers: int = 1
     eta: int = 3
     score: Score = "loss"
     evaluate: str = "rungs"
@@ -94,6 +96,7 @@ class SearchOptions:
         for name, value, least in (
             ("trials", self.trials, 1),
             ("concurrency", self.concurrency, 0),
+            ("workers", self.workers, 1),
             ("eta", self.eta, 2),
             ("retrain", self.retrain, 0),
         ):

@@ -112,6 +112,7 @@ class TrialRecord:
             transfers) and on evaluation.
         finished_s: Seconds from the start of the stage to this report.
         seed: The experiment's seed.
+        node: Id of the Ray node that trained the epoch (worker 0's node, of several), "" where it is not known.
     """
 
     stage: str
@@ -134,6 +135,7 @@ class TrialRecord:
     rung: int | None = None
     val_loss: float | None = None
     val_accuracy: float | None = None
+    node: str = ""
     schema: int = field(default=RECORD_SCHEMA)
 
     def to_json(self) -> str:

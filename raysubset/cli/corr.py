@@ -77,7 +77,9 @@ def corr(
     concurrency: Annotated[int, Option(help="Trials at a time (0: what the machine serves).")] = 0,
     seed: Annotated[int, Option(help="The seed of everything.")] = 0,
     name: Annotated[str | None, Option(help="Run name (default: data, model and time).")] = None,
-    root: Annotated[Path, Option(help="Folder of all runs.")] = Path("runs"),
+    root: Annotated[
+        Path, Option(envvar="RAYSUBSET_ROOT", help="Folder of all runs; on a cluster one that all nodes see.")
+    ] = Path("runs"),
     resume: Annotated[
         bool, Option("--resume", help="Go on with the study of that name, as it was asked.")
     ] = False,

@@ -1,10 +1,14 @@
-"""``raysubset data``: is a data set where it is looked for, and what is in it?"""
+"""``raysubset data``: is a data set where it is looked for, and what is in it?
+
+And how commands read ``--data``: a name or folder is read into memory, ``parquet:URI`` and ``folder:URI`` stay
+where they are and are read by the workers.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -12,15 +16,46 @@ from rich.console import Console
 
 from raysubset.data.catalog import load_dataset
 
+if TYPE_CHECKING:
+    from raysubset.runtime.place import AnyDataset
+
+SHARDED = ("parquet:", "folder:")
+WHAT = "cifar10, cifar100, mnist, fashion-mnist, embedded, a folder, or parquet:URI, folder:URI (stay sharded)."
+
+
+def is_named(asked: str) -> bool:
+    """Whether ``--data`` asks for a set by name or folder, read into memory."""
+    return not asked.startswith(SHARDED)
+
+
+def open_data(asked: str, data_dir: Path | None, limit: int | None = None) -> AnyDataset:
+    """Open what ``--data`` asks for; a named set that is nowhere gives way to the embedded digits.
+
+    Raises:
+        DataError, DatasetNotFoundError, StorageError, OptionsError, UnknownNameError: See `load_dataset` and
+            `ShardedDataset`.
+    """
+    if is_named(asked):
+        return load_dataset(asked, data_dir, limit=limit, allow_fallback=True)
+    return _sharded(asked, limit)
+
+
+def _sharded(asked: str, limit: int | None) -> AnyDataset:
+    from raysubset.runtime.sharded import ShardedDataset  # Ray: a second that named sets need not spend
+
+    kind, _, uri = asked.partition(":")
+    data = ShardedDataset.from_parquet(uri) if kind == "parquet" else ShardedDataset.from_folder(uri)
+    return data if limit is None else data.thin(limit)
+
 
 def data(
-    name: Annotated[str, typer.Argument(help="cifar10, cifar100, mnist, fashion-mnist, embedded, or a folder.")],
+    name: Annotated[str, typer.Argument(help=WHAT)],
     data_dir: Annotated[Path | None, typer.Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
     download: Annotated[bool, typer.Option(help="Download what is not there.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Load a data set and say what it holds."""
-    loaded = load_dataset(name, data_dir, download=download)
+    loaded = load_dataset(name, data_dir, download=download) if is_named(name) else _sharded(name, None)
     counts = np.bincount(loaded.train.labels, minlength=loaded.num_classes)
     facts = {
         "name": loaded.name,

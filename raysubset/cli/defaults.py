@@ -6,21 +6,24 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raysubset.cli.data import is_named
 from raysubset.errors import OptionsError
 from raysubset.hpo.space import Domain, space_from_plain
 from raysubset.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from raysubset.data.dataset import Dataset
+    from raysubset.runtime.place import AnyDataset
     from raysubset.tuning.presets import Preset
 
 
-def run_label(loaded: Dataset, asked: str) -> str:
+def run_label(loaded: AnyDataset, asked: str) -> str:
     """Name a run after the data really used."""
-    return "embedded" if loaded.note else Path(asked).name
+    if loaded.note:
+        return "embedded"
+    return Path(asked).name if is_named(asked) else loaded.name
 
 
-def recipe_for(data: Dataset, preset: Preset, epochs: int | None) -> Recipe:
+def recipe_for(data: AnyDataset, preset: Preset, epochs: int | None) -> Recipe:
     """Colour images are cropped and flipped as the papers do; digits are not.
 
     Images are kept in NHWC order, mostly faster on a CPU (D-021).

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 from rich.console import Console
 from typer import Option
 
+from raysubset.cli.data import WHAT, open_data
 from raysubset.cli.defaults import recipe_for, run_label, space_for
 from raysubset.cli.output import print_summary
-from raysubset.data.catalog import load_dataset
 from raysubset.errors import InterruptedRunError, OptionsError
 from raysubset.experiment import Experiment, Score, SearchOptions
 from raysubset.hpo.fidelity import Anneal, Mode, Promote
@@ -28,9 +28,7 @@ if TYPE_CHECKING:  # Ray Tune and PyTorch take seconds to import: a mistyped opt
 
 
 def hpo(
-    data: Annotated[
-        str, Option(help="cifar10, cifar100, mnist, fashion-mnist, embedded or a folder.")
-    ] = "cifar10",
+    data: Annotated[str, Option(help=WHAT)] = "cifar10",
     data_dir: Annotated[Path | None, Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
     limit: Annotated[int | None, Option(help="Use only so many rows of each split.")] = None,
     model: Annotated[str | None, Option(help="Model of the zoo (default: by data and device).")] = None,
@@ -67,6 +65,7 @@ def hpo(
     epochs: Annotated[int | None, Option(help="Epochs of a whole trial.")] = None,
     space: Annotated[Path | None, Option(help="TOML file with the search space.")] = None,
     concurrency: Annotated[int, Option(help="Trials at a time (0: what the machine serves).")] = 0,
+    workers: Annotated[int, Option(min=1, help="Training workers of a trial (Ray Train; a GPU or CPU each).")] = 1,
     score: Annotated[Score, Option(help="What rungs compare, on the validation split.")] = "loss",
     evaluate: Annotated[str, Option(help="Validate at rungs, or after all epochs.")] = "rungs",
     pairing: Annotated[Pairing, Option(help="Random numbers that trials share.")] = "both",
@@ -82,11 +81,14 @@ def hpo(
     retrain: Annotated[int | None, Option(help="Best configurations retrained on all data.")] = None,
     seed: Annotated[int, Option(help="The seed of everything.")] = 0,
     name: Annotated[str | None, Option(help="Run name (default: data, model and time).")] = None,
-    root: Annotated[Path, Option(help="Folder of all runs.")] = Path("runs"),
+    root: Annotated[
+        Path, Option(envvar="RAYSUBSET_ROOT", help="Folder of all runs; on a cluster one that all nodes see.")
+    ] = Path("runs"),
     resume: Annotated[bool, Option("--resume", help="Go on with the run of that name.")] = False,
     compare_full: Annotated[
         bool, Option("--compare-full", help="Run the same search on all the data beside it.")
     ] = False,
+    track: Annotated[list[str] | None, Option(help="Also tell mlflow or wandb (may be repeated).")] = None,
     smoke: Annotated[bool, Option("--smoke", help="A run of seconds, to see that everything works.")] = False,
     dashboard: Annotated[
         bool, Option("--dashboard", help="Start the Ray dashboard with a local session.")
@@ -119,19 +121,22 @@ def hpo(
         time_budget_s=time_budget,
         earlier="" if earlier is None else str(earlier),
         concurrency=concurrency,
+        workers=workers,
         score=score,
         evaluate=evaluate,
         pairing=pairing,
         budget_epochs=budget_epochs,
     )
-    loaded = load_dataset(data, data_dir, limit=limit, allow_fallback=True)
+    loaded = open_data(data, data_dir, limit)
     if loaded.note:
         console.print(loaded.note, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
     from raysubset.tuning.presets import preset_for
     from raysubset.tuning.progress import RichProgress
     from raysubset.tuning.run import create_run, open_run
+    from raysubset.tuning.tracking import check_trackers, followed
 
+    check_trackers(track or [])
     listener = RichProgress(console)
     if resume:
         run = open_run(root / str(name), loaded, listener)
@@ -153,8 +158,15 @@ def hpo(
         )
         command = shlex.join(["raysubset", *sys.argv[1:]] if sys.argv[1:2] == ["hpo"] else ["python", *sys.argv])
         run = create_run(
-            experiment, loaded, root, listener, command=command, settings={"compare_full": compare_full}
+            experiment,
+            loaded,
+            root,
+            listener,
+            command=command,
+            settings={"compare_full": compare_full, "track": track or []},
         )
+    trackers = track or run.info.settings.get("track", [])
+    run.listener = followed(run.listener, trackers, run.experiment.name, run.folder)
     _announce(run, console)
     _go(run, compare_full or bool(run.info.settings.get("compare_full")), dashboard)
     print_summary(run.folder, run.report(), console, as_json)

@@ -53,7 +53,9 @@ def hpo_dss(
     only: Annotated[list[str] | None, Option(help="Run only cells of this name, * and ? allowed.")] = None,
     watts: Annotated[float | None, Option(help="Power of the machine, for an estimate of energy.")] = None,
     name: Annotated[str | None, Option(help="Study name; one that exists goes on.")] = None,
-    root: Annotated[Path, Option(help="Folder of all studies.")] = Path("runs"),
+    root: Annotated[
+        Path, Option(envvar="RAYSUBSET_ROOT", help="Folder of all studies; on a cluster one that all nodes see.")
+    ] = Path("runs"),
     dry_run: Annotated[bool, Option("--dry-run", help="List the cells and what they may cost.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -110,7 +112,9 @@ def hpo_table(
     only: Annotated[list[str] | None, Option(help="Run only cells of this name, * and ? allowed.")] = None,
     watts: Annotated[float | None, Option(help="Power of the machine, for an estimate of energy.")] = None,
     name: Annotated[str | None, Option(help="Study name; one that exists goes on.")] = None,
-    root: Annotated[Path, Option(help="Folder of all studies.")] = Path("runs"),
+    root: Annotated[
+        Path, Option(envvar="RAYSUBSET_ROOT", help="Folder of all studies; on a cluster one that all nodes see.")
+    ] = Path("runs"),
     dry_run: Annotated[bool, Option("--dry-run", help="List the cells and what they may cost.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raysubset.data.dataset import Split
+from raysubset.data.shard import WHOLE, Part, Shard, own_part
+from raysubset.data.streams import RowStream, read_order, row_stream
 from raysubset.data.transform import Transform
 from raysubset.errors import OptionsError, SelectionError
 from raysubset.seeds import generator
@@ -59,14 +61,16 @@ class Batch:
     Attributes:
         inputs: float32[B, ...] on the device.
         targets: int64[B] on the device.
-        index: int64[B], global row ids (numpy, on the host).
+        index: int64[B], global row ids (numpy, on the host); -1 for a stand-in, see `data.shard`.
         weight: float32[B] on the device; the loss is mean(weight * loss of each sample).
+        part: How these rows are part of a batch that several workers train on; None: they are all of it.
     """
 
     inputs: Tensor
     targets: Tensor
     index: NDArray[np.int64]
     weight: Tensor
+    part: Part | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -113,6 +117,7 @@ def epoch_batches(
     epoch: int,
     device: torch.device | str = "cpu",
     channels_last: bool = False,
+    shard: Shard = WHOLE,
 ) -> Iterator[Batch]:
     """Yield one epoch of ``selection`` in training order, augmented.
 
@@ -125,26 +130,35 @@ def epoch_batches(
         epoch: Epoch, from 0.
         device: Where the tensors go; images travel as uint8.
         channels_last: Memory format of image batches.
+        shard: The worker that asks: it gets its part of every batch, `own_part`.
 
     Raises:
         SelectionError: The selection was made for a pool of another size.
-        OptionsError: batch_size < 1.
+        OptionsError: batch_size < 1, or fewer rows than workers.
 
-    Cost: one batch in memory. Rows are gathered batch by batch: once an epoch was no faster and holds k rows.
+    Cost: one batch in memory, rows gathered batch by batch; a source in blocks that are not all mapped reads each
+    block once, holds a window of the epoch's rows, and may bring them in another order (see `data.streams`).
     """
     if selection.pool_size != len(source):
         raise SelectionError(
             f"Selection is for a pool of {selection.pool_size} rows, the source has {len(source)}."
         )
     order = epoch_order(selection, seed, epoch)
+    order = order[read_order(source, selection.indices[order], seed, epoch)]
     ids, weights = selection.indices[order], selection.weights[order]
+    bounds = shard.bounds(len(source))
+    stream = row_stream(source, ids[(ids >= bounds[0]) & (ids < bounds[1])])
     for start, stop in batch_bounds(len(ids), batch_size):
-        index = ids[start:stop]
-        inputs, targets = source.rows(index)
+        index, weight, part = ids[start:stop], weights[start:stop], None
+        if shard.size > 1:
+            index, weight, part = own_part(index, weight, bounds, shard.size)
+        inputs, targets = _part_of(source, stream, index, len(index) if part is None else part.rows)
         images = transform.train(_tensor(inputs, device), index, seed, epoch)
         if channels_last and images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
-        yield Batch(images, _tensor(targets, device), index, _tensor(weights[start:stop], device))
+        if part is not None:
+            index[part.rows :] = -1
+        yield Batch(images, _tensor(targets, device), index, _tensor(weight, device), part)
 
 
 def evaluation_batches(
@@ -154,20 +168,34 @@ def evaluation_batches(
     device: torch.device | str = "cpu",
     *,
     channels_last: bool = False,
+    shard: Shard = WHOLE,
 ) -> Iterator[Batch]:
-    """Yield every row once, in the order of the ids, without augmentation and with weights 1.
+    """Yield every row that a worker owns once, in the order of the ids, without augmentation, with weights 1.
 
     Raises:
-        OptionsError: batch_size < 1.
+        OptionsError: batch_size < 1, or fewer rows than workers.
     """
     rows = ArraySource(source) if isinstance(source, Split) else source
-    for start, stop in batch_bounds(len(rows), batch_size):
-        index = np.arange(start, stop, dtype=np.int64)
-        inputs, targets = rows.rows(index)
+    low, high = shard.bounds(len(rows))
+    stream = row_stream(rows, np.arange(low, high, dtype=np.int64))
+    for start, stop in batch_bounds(high - low, batch_size):
+        index = np.arange(low + start, low + stop, dtype=np.int64)
+        inputs, targets = stream.take(len(index))
         images = transform.evaluate(_tensor(inputs, device))
         if channels_last and images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
         yield Batch(images, _tensor(targets, device), index, torch.ones(len(index), device=device))
+
+
+def _part_of(
+    source: RowSource, stream: RowStream, index: NDArray[np.int64], own: int
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the rows of a batch: the next ``own`` of the stream, the stand-ins behind them from anywhere."""
+    inputs, targets = stream.take(own)
+    if own == len(index):
+        return inputs, targets
+    others, other_targets = source.rows(index[own:])
+    return np.concatenate([inputs, others]), np.concatenate([targets, other_targets])
 
 
 def _tensor(array: NDArray[Any], device: torch.device | str) -> Tensor:

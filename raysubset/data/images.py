@@ -78,6 +78,46 @@ def decode_images(
     return out, encoding
 
 
+def image_form(encoded: Encoded, place: str) -> tuple[int, int, int]:
+    """Return (C, H, W) of an image from its header; its pixels are not decoded.
+
+    Raises:
+        DataError: See `decode_images`.
+    """
+    try:
+        image = Image.open(BytesIO(encoded) if isinstance(encoded, bytes) else encoded)
+    except Exception as error:  # Pillow's plug-ins raise OSError, SyntaxError, struct.error, zlib.error, ...
+        raise DataError(f"{place}: not a readable image ({error}).") from error
+    return natural_channels(image, place), image.height, image.width
+
+
+def decode_images_as(
+    form: tuple[int, ...], count: int, chunks: Iterable[Sequence[Encoded]], where: Callable[[int], str]
+) -> NDArray[np.uint8]:
+    """Decode ``count`` images whose form is known; see `decode_images`.
+
+    Args:
+        form: (C, H, W). With C = 3 grey images become three equal channels.
+        count: Images in all chunks together.
+        chunks: Encoded images in row order.
+        where: Names a row for error messages.
+
+    Raises:
+        DataError: Also where a colour image meets C = 1.
+    """
+    out, start = np.empty((count, *form), dtype=np.uint8), 0
+    for chunk in chunks:
+        for first in range(0, len(chunk), PIECE):
+            if _decode_piece(out, chunk, start, where, first):
+                colour = next(i for i in range(first, len(chunk)) if image_form(chunk[i], where(start + i))[0] > 1)
+                raise DataError(
+                    f"{where(start + colour)}: a colour image, and the first one is grey. Say channels=3 to have "
+                    "all of them in colour."
+                )
+        start += len(chunk)
+    return out
+
+
 def _allocate(count: int, first: Encoded, place: str) -> tuple[NDArray[np.uint8], str]:
     image = _open(first, place)
     channels = natural_channels(image, place)

@@ -54,9 +54,9 @@ def read_parquet(path: Path, limit: int | None = None) -> ImageTable:
 
 def _read_open(file: pq.ParquetFile, path: Path, limit: int | None) -> ImageTable:
     schema = file.schema_arrow
-    image = _column(schema, IMAGE_COLUMNS, path)
-    label = _column(schema, LABEL_COLUMNS, path)
-    labels = _labels(file.read(columns=[label])[label], path)
+    image = named_column(schema, IMAGE_COLUMNS, path)
+    label = named_column(schema, LABEL_COLUMNS, path)
+    labels = checked_labels(file.read(columns=[label])[label], path)
     rows = thin(labels, limit) if limit is not None else np.arange(len(labels), dtype=np.int64)
     images, encoding = decode_images(
         len(rows), _encoded(file, image, rows, path), lambda i: f"{path}, row {rows[i]}"
@@ -65,20 +65,30 @@ def _read_open(file: pq.ParquetFile, path: Path, limit: int | None) -> ImageTabl
     return ImageTable(images, labels[rows], classes, encoding)
 
 
-def _column(schema: pa.Schema, allowed: Sequence[str], path: Path) -> str:
+def named_column(schema: pa.Schema, allowed: Sequence[str], path: object) -> str:
+    """Return the first of the allowed names that the file has.
+
+    Raises:
+        DataError: It has none.
+    """
     for name in allowed:
         if name in schema.names:
             return name
     raise DataError(f"{path}: no column {' or '.join(allowed)}; it has {', '.join(schema.names)}.")
 
 
-def _labels(column: pa.ChunkedArray, path: Path) -> NDArray[np.int64]:
+def checked_labels(column: pa.ChunkedArray, path: object) -> NDArray[np.int64]:
+    """Return a label column as int64.
+
+    Raises:
+        DataError: Empty, not integers, or a label is missing; names the row.
+    """
     if len(column) == 0:
         raise DataError(f"{path}: no rows.")
     if not pa.types.is_integer(column.type):
         raise DataError(f"{path}: labels must be integers, got {column.type}.")
     if column.null_count:
-        raise DataError(f"{path}, row {_first_null(column)}: the label is missing.")
+        raise DataError(f"{path}, row {first_null(column)}: the label is missing.")
     return np.asarray(column.to_numpy(), dtype=np.int64)
 
 
@@ -89,15 +99,19 @@ def _encoded(file: pq.ParquetFile, name: str, rows: NDArray[np.int64], path: Pat
         stop = start + file.metadata.row_group(group).num_rows
         wanted = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
         if len(wanted):
-            column = _binary(file.read_row_group(group, columns=[name])[name], path).take(wanted - start)
+            column = image_bytes(file.read_row_group(group, columns=[name])[name], path).take(wanted - start)
             if column.null_count:
-                raise DataError(f"{path}, row {wanted[_first_null(column)]}: the image has no bytes.")
+                raise DataError(f"{path}, row {wanted[first_null(column)]}: the image has no bytes.")
             yield column.to_pylist()
         start = stop
 
 
-def _binary(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
-    """The bytes of an image column; ``struct_field`` keeps a null struct null."""
+def image_bytes(column: pa.ChunkedArray, path: object) -> pa.ChunkedArray:
+    """Return the bytes of an image column; ``struct_field`` keeps a null struct null.
+
+    Raises:
+        DataError: The column holds no bytes.
+    """
     if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
         column = pc.struct_field(column, "bytes")
     if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
@@ -105,11 +119,12 @@ def _binary(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
     return column
 
 
-def _first_null(column: pa.ChunkedArray) -> int:
+def first_null(column: pa.ChunkedArray) -> int:
+    """Return the place of the first missing value; there must be one."""
     return int(pc.index(column.is_null(), True).as_py())
 
 
-def class_names(schema: pa.Schema, label: str, path: Path) -> tuple[str, ...]:
+def class_names(schema: pa.Schema, label: str, path: object) -> tuple[str, ...]:
     """Return the class names in the metadata of ``schema``, () if there are none.
 
     Raises:

@@ -80,7 +80,12 @@ class Transform:
             return cls((), (), flip, crop_padding)
         if inputs.dtype != np.uint8 or inputs.ndim != 4 or inputs.size == 0:
             raise DataError(f"Transform.fit needs uint8[n, C, H, W] or float32, got {inputs.dtype}{inputs.shape}.")
-        moments = [_moments(counts) for counts in _pixel_counts(inputs)]
+        return cls.of_counts(pixel_counts(inputs), flip=flip, crop_padding=crop_padding)
+
+    @classmethod
+    def of_counts(cls, counts: NDArray[np.int64], *, flip: float = 0.0, crop_padding: int = 0) -> Self:
+        """Return what `fit` would from `pixel_counts`, int64[C, 256], which add up over parts of the rows."""
+        moments = [_moments(channel) for channel in counts]
         return cls(tuple(mean for mean, _ in moments), tuple(std or 1.0 for _, std in moments), flip, crop_padding)
 
     def train(self, batch: Tensor, rows: NDArray[np.int64], seed: int, epoch: int) -> Tensor:
@@ -148,8 +153,8 @@ class Transform:
         return batch.to(torch.float32).mul_(scale).add_(shift)
 
 
-def _pixel_counts(images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Count the pixel values of each channel: int64[C, 256]."""
+def pixel_counts(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Count the pixel values of each channel of uint8[n, C, H, W]: int64[C, 256]."""
     n, channels, height, width = images.shape
     step = max(1, COUNT_PIXELS // (height * width))
     counts = np.zeros((channels, 256), dtype=np.int64)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from raysubset.data.batches import RowSource, evaluation_batches
+from raysubset.data.shard import WHOLE, Shard
 from raysubset.data.transform import Transform
 from raysubset.errors import ModelError, NonFiniteLossError, SelectionError
 from raysubset.models.head import last_linear
@@ -28,6 +29,7 @@ def observe(
     device: str = "cpu",
     learning_rate: float | None = None,
     channels_last: bool = False,
+    shard: Shard = WHOLE,
 ) -> Outputs:
     """Return what ``model`` says about every row of ``source``, in the order of the ids.
 
@@ -38,6 +40,7 @@ def observe(
         device: Where the model lives.
         learning_rate: Noted in the outputs.
         channels_last: Memory format of image batches.
+        shard: The worker that asks; it looks at its own rows only.
 
     Raises:
         ModelError: The model has no last ``nn.Linear``, or that layer does not see one row a sample.
@@ -50,7 +53,9 @@ def observe(
     logits, features = [], []
     try:
         with evaluation_mode(model), torch.inference_mode():
-            batches = evaluation_batches(source, transform, OBSERVATION_BATCH, device, channels_last=channels_last)
+            batches = evaluation_batches(
+                source, transform, OBSERVATION_BATCH, device, channels_last=channels_last, shard=shard
+            )
             for batch in batches:
                 logits.append(_host(model(batch.inputs)))
                 features.append(_host(_one_row_a_sample(seen, len(batch)).flatten(1)))

@@ -58,7 +58,7 @@ class Prior:
 
         Cost: O(n + s log s) for s rows seen: 1 ms at n = 54,000; nothing once all are seen.
         """
-        own, seen = memory.values[metric], memory.seen
+        own, seen = memory.measured(metric), memory.seen
         if seen.all():
             return own
         line = REMEMBERED.index(metric)
@@ -104,8 +104,8 @@ class Contribution:
         seen = memory.seen
         codes = np.zeros((len(REMEMBERED), len(seen)), dtype=np.uint8)
         for line, metric in enumerate(REMEMBERED):
-            codes[line, seen] = _codes(memory.values[metric][seen])
-        quantiles = np.stack([_quantiles(memory.values[metric][seen]) for metric in REMEMBERED])
+            codes[line, seen] = _codes(memory.measured(metric)[seen])
+        quantiles = np.stack([_quantiles(memory.measured(metric)[seen]) for metric in REMEMBERED])
         return cls(trial, number, epochs, loss, codes, quantiles)
 
     def state(self) -> dict[str, Any]:
@@ -181,9 +181,14 @@ class SharedMemory:
         """Take in a `state`; of two contributions of a trial the one after more epochs stays.
 
         Raises:
-            SelectorError: It is of a pool of another size; nothing is taken in.
+            SelectorError: It is of a pool of another size, or is no such state; nothing is taken in.
         """
-        given = [Contribution(**one) for one in state["contributions"]]
+        try:
+            given = [Contribution(**one) for one in state["contributions"]]
+        except (KeyError, TypeError) as error:
+            raise SelectorError(
+                f"This is not what trials share ({error}); it may be of another version."
+            ) from error
         for one in given:
             if one.codes.shape != (len(REMEMBERED), self._n):
                 raise SelectorError(

@@ -72,7 +72,10 @@ class SignalLog:
     def add(
         self, index: NDArray[np.int64], logits: Tensor, targets: Tensor, losses: Tensor, features: Tensor
     ) -> None:
-        """Take in one batch, detached: rows int64[B], logits[B, K], targets[B], losses[B], features[B, d]."""
+        """Take in one batch, detached: rows int64[B], logits[B, K], targets[B], losses[B], features[B, d].
+
+        A row of -1 stands for none: its signals are dropped.
+        """
         self._index.append(index)
         self._pending.append((logits, targets, losses, features))
         self._pending_rows += len(index)
@@ -90,10 +93,12 @@ class SignalLog:
         """Return the signals of all batches since the last call, and start anew. One device transfer."""
         if self._pending:
             self._measure()
-        loss, entropy, gradient, correct = torch.cat(self._measured, dim=1).cpu().numpy()
-        signals = EpochSignals(np.concatenate(self._index), loss, entropy, gradient, correct > 0.5)
+        index, measured = np.concatenate(self._index), torch.cat(self._measured, dim=1).cpu().numpy()
+        if (index < 0).any():
+            index, measured = index[index >= 0], measured[:, index >= 0]
+        loss, entropy, gradient, correct = measured
         self._index, self._measured = [], []
-        return signals
+        return EpochSignals(index, loss, entropy, gradient, correct > 0.5)
 
 
 class SignalRecorder:

@@ -88,7 +88,7 @@ class SubsetStream:
         self.epochs_recorded = 0
         self.loss: float | None = None
         self.timetable = spec.plan.timetable(len(pool), spec.epochs)
-        self.memory = ProxyMemory(len(pool))
+        self.memory = ProxyMemory(len(pool), spec.plan.memory)
         self._pool, self._prior = pool, prior
         self._steering = pool.steering_rows(steering_size(spec.plan.habits.steering, len(pool)))
         self._outputs: tuple[int, Outputs] | None = None
@@ -213,7 +213,7 @@ class SubsetStream:
     def state(self) -> dict[str, Any]:
         """Return all that the epochs to come depend on, ready for a checkpoint.
 
-        21 n + 12 m bytes for memory and subset, 4 n more and 4 kB for a prior.
+        21 n + 12 m bytes for memory (13 n in float16) and subset, 4 n more and 4 kB for a prior.
         """
         active = self._active
         return {
@@ -241,7 +241,7 @@ class SubsetStream:
         Raises:
             SelectorError: The state is of a pool of another size.
         """
-        memory = ProxyMemory.from_state(state["memory"])
+        memory = ProxyMemory.from_state(state["memory"], self.spec.plan.memory)
         if len(memory) != len(self.memory):
             raise SelectorError(f"The saved memory has {len(memory)} rows, this pool has {len(self.memory)}.")
         self.memory, self._recorded, self._active = memory, int(state["recorded"]), None

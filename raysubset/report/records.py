@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from raysubset.errors import RecordError, StorageError
+from raysubset.report.secrets import redacted
 from raysubset.types import TrialRecord
 
 RECORDS_FILE = "records.jsonl"
@@ -135,12 +136,12 @@ class RecordWriter:
             raise StorageError(f"Cannot write records to {path}: {error.strerror or error}.") from error
 
     def append(self, record: TrialRecord) -> None:
-        """Write one record; it is in the operating system's hands when this returns.
+        """Write one record, secrets of the environment hidden; it is in the operating system's hands then.
 
         Raises:
             StorageError: The line cannot be written whole (for example, disk full); no part of it remains.
         """
-        line = record.to_json().encode("utf-8") + b"\n"
+        line = redacted(record.to_json()).encode("utf-8") + b"\n"
         size = os.fstat(self._file.fileno()).st_size
         try:
             if (written := self._file.write(line)) != len(line):

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from raysubset.errors import RecordError, StorageError
 from raysubset.report.atomic import write_text
+from raysubset.report.secrets import redacted
 
 RUN_FILE = "run.json"
 RUN_SCHEMA = 1
@@ -163,8 +164,8 @@ class RunInfo:
         return _build(cls, row, "run")
 
     def write(self, folder: Path) -> Path:
-        """Write ``folder``/run.json in one step and return its path; raises StorageError."""
-        write_text(folder / RUN_FILE, self.to_json())
+        """Write ``folder``/run.json in one step, secrets hidden, and return its path; raises StorageError."""
+        write_text(folder / RUN_FILE, redacted(self.to_json(), indent=2))
         return folder / RUN_FILE
 
     @classmethod

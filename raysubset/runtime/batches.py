@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from raysubset.data.batches import Batch, RowSource, epoch_batches
+from raysubset.data.shard import WHOLE, Shard
 from raysubset.data.transform import Transform
 from raysubset.proxy.stream import EpochSubset
 from raysubset.training.candidates import candidate_batch_size, chosen_batches
@@ -23,6 +24,7 @@ def subset_batches(
     seed: int,
     device: torch.device | str = "cpu",
     channels_last: bool = False,
+    shard: Shard = WHOLE,
 ) -> Iterator[Batch]:
     """Yield the batches of an epoch; where rows are chosen inside batches, the chosen part of each.
 
@@ -35,6 +37,7 @@ def subset_batches(
         seed: Of order, augmentation and choices.
         device: Where the tensors go.
         channels_last: Memory format of image batches.
+        shard: The worker that asks; it gets its part of every batch.
 
     Cost: see `epoch_batches`, and a forward pass a candidate.
     """
@@ -49,6 +52,7 @@ def subset_batches(
         epoch=subset.epoch,
         device=device,
         channels_last=channels_last,
+        shard=shard,
     )
     if chooser is None or model is None:
         return batches

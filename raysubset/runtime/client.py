@@ -26,6 +26,8 @@ from raysubset.errors import SelectorError
 from raysubset.proxy.memory import EpochSignals
 from raysubset.proxy.service import SelectorService, UnknownTrialError
 from raysubset.proxy.stream import EpochSubset, StreamSpec
+from raysubset.runtime.backlog import Backlog
+from raysubset.runtime.failure import POLICIES, Fault, SelectorLostError
 from raysubset.selection.outputs import Outputs
 from raysubset.selection.protocol import Context
 
@@ -49,8 +51,9 @@ def start_selector(
 ) -> ActorHandle[SelectorService]:
     """Return the named selector actor, started now if it is not there.
 
-    The actor restarts without end and needs no CPU slot, so it never takes a trial's place. It is made from its
-    pool's size alone: a large argument would lie in the object store, and a restart would fail once it is gone.
+    The actor restarts as often as the failure policy says, and needs no CPU slot: it never takes a trial's place.
+    It is made from its pool's size alone: a large argument would lie in the object store, and a restart would fail
+    once it is gone.
 
     Args:
         name: Found by this name in the driver's namespace.
@@ -64,7 +67,7 @@ def start_selector(
         lifetime="detached" if detached else None,
         num_cpus=0,
         num_gpus=gpus,
-        max_restarts=-1,
+        max_restarts=POLICIES[Fault.SELECTOR].retries,
         max_task_retries=-1,
     ).remote(Context(pool_size, device="cuda" if gpus else "cpu"))
     return cast("ActorHandle[SelectorService]", actor)
@@ -101,7 +104,7 @@ class RaySelector:
             (and to a restarted one) when the first trial that shares is opened.
 
     Raises:
-        SelectorError: The actor is gone for good (its node and every retry failed).
+        SelectorLostError: The actor is gone for good: its restarts are spent.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class RaySelector:
     ) -> None:
         self._actor, self._known, self._key = actor, known, key
         self._opened: dict[str, _Opened] = {}
+        self._backlog = Backlog()
         self._left: dict[str, Mapping[str, Any]] = {}
         for left in shared["contributions"] if shared else ():
             self._left[left["trial"]] = left
@@ -143,6 +147,7 @@ class RaySelector:
 
     def next(self, trial: str, epoch: int) -> EpochSubset:
         """Return the rows of an epoch, see `SelectorService.next`."""
+        self._backlog.asked(trial)
         subset: EpochSubset = self._ask(trial, "next", trial, epoch)
         if trial in self._opened:
             self._opened[trial].last_epoch = epoch
@@ -152,7 +157,7 @@ class RaySelector:
         """Send an epoch's signals and return at once; see `SelectorService.record`."""
         if trial in self._opened:
             self._opened[trial].since.append((epoch, signals))
-        self._actor.record.remote(trial, epoch, signals)
+        self._backlog.sent(trial, self._actor.record.remote(trial, epoch, signals))
 
     def rate(self, trial: str, loss: float) -> None:
         """Send a trial's validation loss and return at once; see `SelectorService.rate`."""
@@ -177,6 +182,7 @@ class RaySelector:
                 if contribution := self._ask(trial, "contribution", trial):
                     self._left[trial] = contribution
         self._opened.pop(trial, None)
+        self._backlog.forget(trial)
         self._actor.close.remote(trial)
 
     def _give_back(self) -> bool:
@@ -223,4 +229,4 @@ class RaySelector:
         try:
             return ray.get(reference)
         except ray.exceptions.RayActorError as error:
-            raise SelectorError(f"The selector actor is gone and did not come back: {error}") from error
+            raise SelectorLostError(f"The selector actor is gone and did not come back: {error}") from error

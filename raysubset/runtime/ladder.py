@@ -35,6 +35,7 @@ from raysubset.runtime.start import Start, Stretch
 from raysubset.runtime.trial import EpochReport, Trial, TrialSpec
 from raysubset.seeds import seed64
 from raysubset.training.evaluate import Evaluation
+from raysubset.training.team import ALONE, Team
 
 SHRINK, PERTURB = 0.5, 0.05  # the old weights' share and that of fresh ones
 
@@ -57,6 +58,7 @@ class LadderTrial:
         train, validation: Rows to train on and to judge by.
         transform: The data's statistics.
         client: Serves the subsets.
+        team: The workers that train it together, see `Trial`.
 
     Raises:
         OptionsError: The recipe's epochs are not the ladder's.
@@ -71,6 +73,7 @@ class LadderTrial:
         validation: RowSource,
         transform: Transform,
         client: SelectorClient,
+        team: Team = ALONE,
     ) -> None:
         if spec.recipe.epochs != ladder.epochs:
             raise OptionsError(
@@ -79,6 +82,7 @@ class LadderTrial:
             )
         self.spec, self.ladder = spec, ladder
         self._train, self._validation, self._transform, self._client = train, validation, transform, client
+        self._team = team
         self._plans = segment_plans(spec.plan, ladder, len(train))
         self._samples = int(sum(sizes.sum() for sizes in segment_sizes(spec.plan, ladder, len(train))))
         self._index, self._done = 0, _Done()
@@ -99,7 +103,7 @@ class LadderTrial:
             plan=self._plans[segment.index],
             seeds=replace(spec.seeds, subset=subset),
         )
-        return Trial(spec, self._train, self._validation, self._transform, self._client, start)
+        return Trial(spec, self._train, self._validation, self._transform, self._client, start, self._team)
 
     @property
     def model(self) -> nn.Module:
@@ -201,11 +205,12 @@ def make_trial(
     validation: RowSource,
     transform: Transform,
     client: SelectorClient,
+    team: Team = ALONE,
 ) -> AnyTrial:
     """Return the trial of a ladder: a plain `Trial` where it has one segment, else a `LadderTrial`."""
     if len(ladder.segments) == 1:
-        return Trial(spec, train, validation, transform, client)
-    return LadderTrial(spec, ladder, train, validation, transform, client)
+        return Trial(spec, train, validation, transform, client, team=team)
+    return LadderTrial(spec, ladder, train, validation, transform, client, team)
 
 
 def shrunk(model: nn.Module, fresh: nn.Module) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from raysubset.data.batches import Batch, RowSource, evaluation_batches
 from raysubset.data.transform import Transform
-from raysubset.errors import NonFiniteLossError
+from raysubset.errors import NonFiniteLossError, OptionsError
 from raysubset.hpo.pairing import TrialSeeds
 from raysubset.models.catalog import ModelBuilder, build_model
 from raysubset.proxy.observe import observe
@@ -34,12 +34,14 @@ from raysubset.runtime.batches import subset_batches
 from raysubset.runtime.client import SelectorClient
 from raysubset.runtime.start import Start, Stretch
 from raysubset.seeds import seed64
+from raysubset.selection.outputs import Outputs
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.evaluate import Evaluation, evaluate
 from raysubset.training.loop import train_epoch
 from raysubset.training.optimizer import build_optimizer, load_optimizer
 from raysubset.training.recipe import Recipe
 from raysubset.training.schedule import epoch_progress, lr_at
+from raysubset.training.team import ALONE, Team
 
 EVALUATION_BATCH = 512
 
@@ -89,10 +91,12 @@ class Trial:
         transform: The data's statistics; flip and crop come from the recipe.
         client: Serves the subsets.
         start: What it begins with; None: initial weights, and nothing is remembered.
+        team: The workers that train it together, each with a `Trial` of its own; ``client`` is then a `TeamClient`.
 
     Raises:
         ModelError: The plan needs signals and the model has no last nn.Linear.
         BudgetError: The plan's budget does not fit the data.
+        OptionsError: The plan chooses rows inside batches, which a team cannot.
 
     Warns:
         SlowSelectorWarning: The selector would cost more than it saves; adaptive random takes its place.
@@ -106,8 +110,15 @@ class Trial:
         transform: Transform,
         client: SelectorClient,
         start: Start | None = None,
+        team: Team = ALONE,
     ) -> None:
+        if team.size > 1 and spec.plan.habits.in_batch:
+            raise OptionsError(
+                f"Selector {spec.plan.name!r} chooses rows inside each batch, of which every one of {team.size} "
+                "workers has a part only. Train with workers=1, or choose by epoch."
+            )
         start = start or Start()
+        self._team = team
         self.epoch = 0
         self.samples_consumed = 0
         self.samples_trained = 0
@@ -123,6 +134,7 @@ class Trial:
             self.model.load_state_dict(start.model)
         if start.optimizer is not None:
             load_optimizer(self._optimizer, start.optimizer)
+        self._parallel = team.parallel(self.model)
         spec = replace(spec, plan=affordable(spec.plan, self.model, shape, len(train), recipe.epochs))
         self.spec = spec
         self._recorder = SignalRecorder(self.model, recipe.label_smoothing) if spec.plan.is_adaptive else None
@@ -159,7 +171,7 @@ class Trial:
         started = perf_counter()
         try:
             result = train_epoch(
-                self.model,
+                self._parallel,
                 batches,
                 self._optimizer,
                 recipe,
@@ -167,6 +179,7 @@ class Trial:
                 progress=progress,
                 rng_seed=seed64(seed, self.epoch, "layers"),
                 observer=observer,
+                team=self._team,
             )
         except NonFiniteLossError:
             self.samples_consumed += subset.size  # spent, if in vain
@@ -195,6 +208,14 @@ class Trial:
     def _next_subset(self, learning_rate: float) -> EpochSubset:
         """Ask for the epoch's rows, after a look at the model where the plan wants one."""
         if self.spec.plan.habits.evidence == "model" and self._timetable.forward[self.epoch]:
+            self._client.observe(self.spec.trial, self.epoch, self._look(learning_rate))
+        return self._client.next(self.spec.trial, self.epoch)
+
+    def _look(self, learning_rate: float) -> Outputs:
+        """Return the model's outputs on the rows that this worker owns; what one may not look at, none may."""
+        outputs: Outputs | None = None
+        failure = NonFiniteLossError("An output that another worker looked at is not finite.")
+        try:
             outputs = observe(
                 self.model,
                 self._train,
@@ -202,9 +223,14 @@ class Trial:
                 device=self.spec.device,
                 learning_rate=learning_rate,
                 channels_last=self.spec.recipe.channels_last,
+                shard=self._team.shard,
             )
-            self._client.observe(self.spec.trial, self.epoch, outputs)
-        return self._client.next(self.spec.trial, self.epoch)
+        except NonFiniteLossError as error:
+            failure = error
+        (failed,) = self._team.total([outputs is None])
+        if outputs is None or failed:
+            raise failure
+        return outputs
 
     def _batches(self, subset: EpochSubset) -> Iterator[Batch]:
         return subset_batches(
@@ -216,6 +242,7 @@ class Trial:
             seed=self.spec.seeds.subset,
             device=self.spec.device,
             channels_last=self.spec.recipe.channels_last,
+            shard=self._team.shard,
         )
 
     def _record(self, observer: _Timed) -> float:
@@ -236,8 +263,9 @@ class Trial:
             EVALUATION_BATCH,
             device=self.spec.device,
             channels_last=self.spec.recipe.channels_last,
+            shard=self._team.shard,
         )
-        return evaluate(self.model, batches)
+        return evaluate(self.model, batches, self._team)
 
     def state(self) -> dict[str, Any]:
         """Return all that a checkpoint needs: weights, optimiser, subset stream, place. O(model) + 21 n bytes."""

@@ -46,7 +46,7 @@ def draw(
         return gumbel_top_m(importance, m, rng, temperature, scale)
     from raysubset.selection.kernels.race import race_top_m
 
-    if scale != "none" or importance.dtype not in (np.float32, np.float64):
+    if scale != "none" or importance.dtype not in (np.float16, np.float32, np.float64):
         importance = rescale(_checked(importance, m), scale)
     return race_top_m(importance, m, rng, temperature, ordered=False, device=device)
 

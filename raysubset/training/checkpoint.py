@@ -12,6 +12,7 @@ import os
 import pickle
 import tempfile
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ from torch import Tensor
 from raysubset.errors import StorageError
 
 CHECKPOINT_SCHEMA = 1
-_FILE_NAME = "checkpoint.pt"
+FILE_NAME = "checkpoint.pt"
 _FORMAT = "raysubset checkpoint"
 _ARRAY = "__ndarray__"
 _ARRAY_DTYPES = frozenset(np.dtype(code).name for code in "?bBhHiIlLefdFD")  # those torch knows too
@@ -51,7 +52,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".checkpoint-", delete=False) as file:
             temporary = Path(file.name)
             torch.save(content, file)
-        os.replace(temporary, folder / _FILE_NAME)  # noqa: PTH105  named for what it promises: atomic
+        os.replace(temporary, folder / FILE_NAME)  # noqa: PTH105  named for what it promises: atomic
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         raise StorageError(f"Cannot write a checkpoint to {folder}: {error}") from error
     finally:
@@ -63,18 +64,31 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     """Read the state that `save_checkpoint` wrote; tensors arrive on the CPU.
 
     Raises:
-        StorageError: No checkpoint is there, it is truncated, not ours, or of another schema.
+        StorageError: No checkpoint is there, it is truncated or damaged, not ours, or of another schema.
+
+    Cost: Two passes over the file: the first compares checksums (CRC-32, about a second a gigabyte).
     """
-    path = folder / _FILE_NAME
+    path = folder / FILE_NAME
     try:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):  # all that torch.save writes; torch.load would try older forms
                 raise ValueError("it is no zip archive")
+            if (damaged := zipfile.ZipFile(file).testzip()) is not None:  # torch.load compares no checksum
+                raise ValueError(f"the checksum of {damaged} differs")
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise StorageError(f"No checkpoint in {folder} (looked for {_FILE_NAME}).") from error
-    except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
+        raise StorageError(f"No checkpoint in {folder} (looked for {FILE_NAME}).") from error
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         reason = str(error).partition("\n")[0]
         raise StorageError(f"Cannot read {path}: truncated, or not a raysubset checkpoint ({reason})") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:

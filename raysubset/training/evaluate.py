@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from raysubset.errors import DataError
 from raysubset.models.mode import evaluation_mode
+from raysubset.training.team import ALONE, Team
 
 
 class LabelledBatch(Protocol):
@@ -38,12 +39,13 @@ class Evaluation:
     samples: int
 
 
-def evaluate(model: nn.Module, batches: Iterable[LabelledBatch]) -> Evaluation:
+def evaluate(model: nn.Module, batches: Iterable[LabelledBatch], team: Team = ALONE) -> Evaluation:
     """Evaluate ``model`` in evaluation mode; each module's mode is restored afterwards.
 
     Args:
         model: Maps inputs to logits[B, K]; batches are moved to its device.
         batches: Unweighted; every sample counts the same, also in a last, smaller batch.
+        team: Workers that each bring batches of their own; all get the result over all.
 
     Raises:
         DataError: There was no batch.
@@ -60,8 +62,9 @@ def evaluate(model: nn.Module, batches: Iterable[LabelledBatch]) -> Evaluation:
             samples += len(targets)
     if samples == 0:
         raise DataError("Evaluation got no batch: the validation split is empty, or its iterator was used up.")
-    loss, hits = torch.stack(scores).cpu().double().sum(dim=0).tolist()
-    return Evaluation(loss / samples, hits / samples, samples)
+    sums = torch.stack(scores).cpu().double().sum(dim=0).tolist()
+    loss, hits, seen = team.total([*sums, samples])
+    return Evaluation(loss / seen, hits / seen, int(seen))
 
 
 @torch.inference_mode()

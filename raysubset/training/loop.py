@@ -19,13 +19,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from raysubset.data.shard import Part
 from raysubset.errors import DataError, NonFiniteLossError
 from raysubset.models.init import seeded
 from raysubset.training.loss import SampleLoss, weighted_cross_entropy, weighted_mean
 from raysubset.training.recipe import Recipe
 from raysubset.training.schedule import lr_at
+from raysubset.training.team import ALONE, Team
 
-# On an accelerator each look at a loss stalls the queue, so there losses are looked at this many at a time.
+# Each look at a loss stalls an accelerator's queue, and the workers of a team, so there they are looked at this many
+# at a time.
 _BATCHES_PER_CHECK = 64
 
 
@@ -37,13 +40,18 @@ class BatchLike(Protocol):
     @property
     def targets(self) -> Tensor: ...  # noqa: D102  int64[B]
     @property
-    def index(self) -> NDArray[np.int64]: ...  # noqa: D102  int64[B], global row ids
+    def index(self) -> NDArray[np.int64]: ...  # noqa: D102  int64[B], global row ids, -1 for a stand-in
     @property
     def weight(self) -> Tensor: ...  # noqa: D102  float32[B]
+    @property
+    def part(self) -> Part | None: ...  # noqa: D102  of a batch that several workers train on; None: all of it
 
 
 class Observer(Protocol):
-    """Sees every trained batch: rows int64[B], logits float[B, K], targets int64[B], losses float[B]."""
+    """Sees every trained batch: rows int64[B], logits float[B, K], targets int64[B], losses float[B].
+
+    A row of -1 is a stand-in that fills up a worker's part of a batch; there is nothing to be learnt from it.
+    """
 
     def observe(self, index: NDArray[np.int64], logits: Tensor, targets: Tensor, losses: Tensor) -> None:
         """Take in one batch; tensors are detached and stay on the model's device."""
@@ -74,6 +82,7 @@ def train_epoch(
     rng_seed: int,
     observer: Observer | None = None,
     loss: SampleLoss | None = None,
+    team: Team = ALONE,
 ) -> EpochResult:
     """Train ``model`` in place on ``batches``; it is left in training mode.
 
@@ -87,10 +96,13 @@ def train_epoch(
         rng_seed: Dropout and its like draw from this; torch's global generators are restored afterwards.
         observer: Sees every batch after its step.
         loss: (logits, targets) -> float[B]; cross-entropy with the recipe's label smoothing unless given.
+        team: Workers that train the same model, each on its part of every batch (their number of batches must be
+            equal, and ``model`` what `Team.parallel` made). Progress, loss and samples are those of all of them.
 
     Raises:
-        NonFiniteLossError: A NaN or infinite loss. On the CPU before the step it would have spoilt, on an
-            accelerator at most 64 batches later, always before this function returns.
+        NonFiniteLossError: A NaN or infinite loss. On one CPU before the step it would have spoilt, on an
+            accelerator or in a team at most 64 batches later (in all workers), always before this function
+            returns.
         DataError: There was no batch.
         ModelError: ``loss`` is not per sample.
     """
@@ -98,7 +110,7 @@ def train_epoch(
     model.train()
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)
-    tally = _LossTally(epoch, every=1 if device.type == "cpu" else _BATCHES_PER_CHECK)
+    tally = _LossTally(epoch, 1 if device.type == "cpu" and team.size == 1 else _BATCHES_PER_CHECK, team)
     with seeded(rng_seed, device):
         for batch in batches:
             lr = lr_at(recipe, progress(tally.samples))
@@ -112,7 +124,9 @@ def train_epoch(
                 objective, losses = weighted_cross_entropy(logits, targets, weight, recipe.label_smoothing)
             else:
                 objective, losses = weighted_mean(loss, logits, targets, weight)
-            tally.add(losses, lr)
+            if (part := batch.part) is not None:
+                objective = objective * part.share
+            tally.add(losses, lr, part)
             objective.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if observer is not None:
@@ -133,26 +147,27 @@ def _forward(model: nn.Module, inputs: Tensor, recipe: Recipe) -> Tensor:
 
 
 class _LossTally:
-    """Adds up losses on the device and reads them ``every`` so many batches."""
+    """Adds up losses on the device and, over all workers, reads them ``every`` so many batches."""
 
-    def __init__(self, epoch: int, every: int) -> None:
+    def __init__(self, epoch: int, every: int, team: Team) -> None:
         self.samples = 0
-        self._epoch, self._every = epoch, every
+        self._epoch, self._every, self._team = epoch, every, team
         self._total, self._batches = 0.0, 0
         self._sums: list[Tensor] = []
         self._rates: list[float] = []
 
-    def add(self, losses: Tensor, lr: float) -> None:
-        """Take in a batch's losses[B], trained at ``lr``."""
-        self._sums.append(losses.sum())
+    def add(self, losses: Tensor, lr: float, part: Part | None) -> None:
+        """Take in a batch's losses[B], trained at ``lr``; stand-ins are left out."""
+        self._sums.append((losses if part is None else losses[: part.rows]).sum())
         self._rates.append(lr)
-        self.samples += len(losses)
+        self.samples += len(losses) if part is None else part.whole
         if len(self._sums) == self._every:
             self._read()
 
     def _read(self) -> None:
         """Move the sums of the last batches to the host, and stop at the first that is not finite."""
-        for batch, (total, lr) in enumerate(zip(_to_host(self._sums), self._rates, strict=True), self._batches):
+        totals = self._team.total(_to_host(self._sums))
+        for batch, (total, lr) in enumerate(zip(totals, self._rates, strict=True), self._batches):
             if not math.isfinite(total):
                 raise NonFiniteLossError(
                     f"The loss became {total} in epoch {self._epoch}, batch {batch}, at lr={lr:g}. Most likely "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,11 +13,11 @@ from ray.tune.search import Searcher
 from rich.console import Console
 from torch import nn
 
-from raysubset.data.dataset import Dataset
 from raysubset.errors import OptionsError
 from raysubset.experiment import Experiment, SearchOptions
 from raysubset.models.catalog import ModelBuilder
 from raysubset.report.run_info import Result
+from raysubset.runtime.place import AnyDataset
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.recipe import Recipe
 from raysubset.tuning.presets import default_space
@@ -26,6 +26,7 @@ from raysubset.tuning.ranking import RankedTrial
 from raysubset.tuning.run import Run, create_run, open_run
 from raysubset.tuning.session import open_session
 from raysubset.tuning.space import own_space
+from raysubset.tuning.tracking import check_trackers, followed
 from raysubset.tuning.winner import load_model
 
 
@@ -73,7 +74,7 @@ class TuneResult:
 def tune(
     *,
     model: str | ModelBuilder,
-    data: Dataset,
+    data: AnyDataset,
     space: Mapping[str, Any] | None = None,
     plan: SubsetPlan | None = None,
     recipe: Recipe | None = None,
@@ -85,13 +86,15 @@ def tune(
     root: str | Path = "runs",
     resume: bool = False,
     progress: bool = True,
+    track: Sequence[str] = (),
     **options: Any,
 ) -> TuneResult:
     """Search on subsets of the data.
 
     Args:
         model: A zoo name, or a callable ``(num_classes, input_shape) -> nn.Module`` with a last ``nn.Linear``.
-        data: The data set; a validation split is taken from its training rows.
+        data: A `Dataset`, or a `ShardedDataset` where they are more than memory holds; a validation split is taken
+            from the training rows.
         space: Recipe field -> domain (`raysubset.uniform`, ... or Ray Tune's). Default: the papers' space.
         plan: How trials choose their data. Default: ASP's mixture at a tenth of the data.
         recipe: How trials train; the space overrides its fields.
@@ -103,6 +106,8 @@ def tune(
         root: Folder of all runs.
         resume: Go on with the run of that name.
         progress: Show live progress.
+        track: "mlflow", "wandb", or both: they are told every trial's configuration and records. TensorBoard's
+            files are always written, to ``tensorboard`` in the run's folder.
         options: Further fields of `SearchOptions` and `Experiment` (concurrency, score, evaluate, pairing, eta,
             retrain, budget_epochs, validation).
 
@@ -114,6 +119,7 @@ def tune(
         SearchSpaceError, OptionsError, BudgetError, UnknownNameError: An option is wrong; see their messages.
         InterruptedRunError: Stopped by Ctrl-C; call again with ``resume=True``.
     """
+    check_trackers(track)
     own_scheduler = not isinstance(scheduler, str)
     if resume and name is None:
         raise OptionsError("resume=True needs the name of the run to go on with.")
@@ -142,6 +148,7 @@ def tune(
         run = create_run(experiment, data, Path(root), listener, command="raysubset.tune(...)", settings={})
     run = replace(
         run,
+        listener=followed(run.listener, track, run.experiment.name, run.folder),
         searcher=None if isinstance(search, str) else search,
         scheduler=None if isinstance(scheduler, str) else scheduler,
     )

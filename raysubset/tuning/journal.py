@@ -29,7 +29,7 @@ class Journal:
 
     Raises:
         OptionsError: The file is of another search; says what differs.
-        StorageError: It cannot be read or written.
+        StorageError: It cannot be read or written, or a line in it is damaged; names it.
     """
 
     def __init__(self, path: Path, heading: Mapping[str, Any]) -> None:
@@ -38,7 +38,7 @@ class Journal:
             lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
         except OSError as error:
             raise StorageError(f"Cannot read the journal {path}: {error.strerror or error}.") from error
-        told, *self.events = [json.loads(line) for line in lines] or [None]
+        told, *self.events = [_parsed(line, path, number) for number, line in enumerate(lines, start=1)] or [None]
         now = json.loads(json.dumps(heading))
         if told is not None and told != now:
             raise OptionsError(f"The journal {path} is of another search: {_differences(told, now)}.")
@@ -69,6 +69,21 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _parsed(line: bytes, path: Path, number: int) -> Any:
+    try:
+        event = json.loads(line)
+    except ValueError as error:
+        event, why = None, str(error)
+    else:
+        why = f"it holds {type(event).__name__}"
+    if not isinstance(event, dict):
+        raise StorageError(
+            f"Line {number} of the journal {path} is damaged: a JSON object is wanted, {why}. The search cannot "
+            "go on from it; a copy of the file mends it, or cutting it before that line."
+        )
+    return event
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

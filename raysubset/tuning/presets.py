@@ -7,9 +7,9 @@ from time import perf_counter
 
 import torch
 
-from raysubset.data.dataset import Dataset
 from raysubset.hpo.space import Domain, choice, loguniform, uniform
 from raysubset.models.catalog import ModelBuilder, build_model
+from raysubset.runtime.place import AnyDataset
 from raysubset.training.loss import weighted_cross_entropy
 
 
@@ -24,7 +24,7 @@ class Preset:
     batch_sizes: tuple[int, ...]
 
 
-def preset_for(data: Dataset, smoke: bool = False) -> Preset:
+def preset_for(data: AnyDataset, smoke: bool = False) -> Preset:
     """Choose a preset: the papers' sizes on a GPU, about three minutes on two CPU cores, seconds for a smoke run.
 
     LeNet on a CPU: a core trains some 4,000 images a second of it, and 400 of the smallest ResNet.

@@ -11,6 +11,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from raysubset.report.records import RecordWriter, read_records
+from raysubset.tuning.faults import latest_error, reason
 from raysubset.types import TrialRecord
 
 
@@ -88,7 +89,7 @@ class Recorder(Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Write why a trial died: its process, not its loss, failed."""
         name = trial.config["trial"]
-        cause = str(trial.get_error() or "its worker died").strip().splitlines()[-1]
+        error = latest_error(trial)
         last = self._last.get(name)
         self._keep(
             TrialRecord(
@@ -98,7 +99,7 @@ class Recorder(Callback):
                 epochs=last.epochs if last else 1,
                 config=dict(trial.config["point"]),
                 status="failed",
-                reason=cause,
+                reason="its worker died" if error is None else reason(error),
                 samples_consumed=last.samples_consumed if last else 0,
                 equiv_epochs=last.equiv_epochs if last else 0.0,
                 ratio=0.0,
@@ -132,4 +133,5 @@ _REPORTED = (
     "rung",
     "val_loss",
     "val_accuracy",
+    "node",
 )

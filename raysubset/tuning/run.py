@@ -20,11 +20,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from raysubset.data.dataset import Dataset, Split
 from raysubset.data.split import stratified_split
 from raysubset.errors import DataError, OptionsError, RunExistsError, SlowSelectorWarning, StorageError
 from raysubset.experiment import Experiment
@@ -33,6 +34,7 @@ from raysubset.models.catalog import build_model
 from raysubset.models.head import last_linear
 from raysubset.report.run_info import RunInfo
 from raysubset.runtime.affordable import affordable
+from raysubset.runtime.place import AnyDataset
 from raysubset.tuning.opening import earlier_history, stage_ladder, stage_ledger
 from raysubset.tuning.recorder import Listener
 from raysubset.tuning.stage import CHECKPOINT_EVERY_S
@@ -56,7 +58,7 @@ class Run:
 
     folder: Path
     experiment: Experiment
-    data: Dataset
+    data: AnyDataset
     info: RunInfo
     listener: Listener
     searcher: Searcher | None = None
@@ -77,7 +79,7 @@ class Run:
 
 def create_run(
     experiment: Experiment,
-    data: Dataset,
+    data: AnyDataset,
     root: Path,
     listener: Listener,
     *,
@@ -120,7 +122,7 @@ def create_run(
     return Run(folder, experiment, data, info, listener)
 
 
-def open_run(folder: Path, data: Dataset, listener: Listener, experiment: Experiment | None = None) -> Run:
+def open_run(folder: Path, data: AnyDataset, listener: Listener, experiment: Experiment | None = None) -> Run:
     """Open an existing run to go on with it.
 
     Args:
@@ -166,7 +168,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], where: str =
     return found
 
 
-def _resolved(experiment: Experiment, data: Dataset, n: int) -> Experiment:
+def _resolved(experiment: Experiment, data: AnyDataset, n: int) -> Experiment:
     """Decide what a search decides by itself.
 
     No full first epoch, which would swallow the lower rungs; adaptive random in place of a selector that would
@@ -179,15 +181,14 @@ def _resolved(experiment: Experiment, data: Dataset, n: int) -> Experiment:
     return replace(experiment, plan=affordable(plan, network, data.input_shape, n, experiment.recipe.epochs))
 
 
-def split_rows(experiment: Experiment, data: Dataset) -> tuple[Split, Split]:
-    """Return training and validation rows: stratified, fixed by the seed, never subset."""
-    train, validation = stratified_split(data.train.labels, experiment.validation, experiment.seed)
-    return data.train.take(train), data.train.take(validation)
+def split_rows(experiment: Experiment, data: AnyDataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which rows train and which validate, ascending: stratified, fixed by the seed, never subset."""
+    return stratified_split(data.train.labels, experiment.validation, experiment.seed)
 
 
 def _describe(
     experiment: Experiment,
-    data: Dataset,
+    data: AnyDataset,
     n_train: int,
     n_validation: int,
     command: str,

@@ -11,6 +11,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from raysubset.hpo.scheduler import Verdict
+from raysubset.tuning.faults import Faults
 from raysubset.tuning.jobs import Jobs
 
 _DECISIONS = {
@@ -21,11 +22,16 @@ _DECISIONS = {
 
 
 class SearchScheduler(TrialScheduler):
-    """Hands Tune's events to the search and its decisions to Tune."""
+    """Hands Tune's events to the search and its decisions to Tune.
 
-    def __init__(self, jobs: Jobs) -> None:
+    Args:
+        jobs: Of the search.
+        faults: Decides about broken trials.
+    """
+
+    def __init__(self, jobs: Jobs, faults: Faults) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._jobs = jobs
+        self._jobs, self._faults = jobs, faults
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Accept Tune's metric: ours is always the score, smaller is better."""
@@ -44,7 +50,8 @@ class SearchScheduler(TrialScheduler):
         self._jobs.ended(trial.config["trial"], result)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Wait for what follows: Tune adds the trial again to retry it, or tells the searcher that it is lost."""
+        """Have the fault judged, then wait: Tune adds the trial again, or tells the searcher that it is lost."""
+        self._faults.met(trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """Take in that a waiting trial was ended."""

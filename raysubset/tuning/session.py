@@ -13,19 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-import ray
-from ray.actor import ActorHandle
-
-from raysubset.data.batches import ArraySource
-from raysubset.data.transform import Transform
 from raysubset.errors import InterruptedRunError, SearchFailedError, StorageError
 from raysubset.experiment import Experiment
-from raysubset.proxy.service import SelectorService
+from raysubset.models.catalog import build_model
 from raysubset.report.records import RECORDS_FILE, RecordWriter, read_records
 from raysubset.report.run_info import Result, StageInfo
-from raysubset.runtime.client import start_selector
+from raysubset.runtime.place import place, rows_for_testing
+from raysubset.runtime.selectors import Selectors, gpu_gains, start_selectors
 from raysubset.runtime.session import Slots, cluster_slots, ray_session
-from raysubset.runtime.store import store_split
 from raysubset.seeds import seed64
 from raysubset.tuning.evidence import shared_evidence
 from raysubset.tuning.opening import Drive
@@ -39,30 +34,40 @@ from raysubset.types import TrialRecord
 @contextmanager
 def open_session(run: Run, dashboard: bool = False) -> Iterator[Session]:
     """Join or start Ray, put the data into its object store, start the selector; yields the stages."""
-    with ray_session(dashboard):
-        slots = cluster_slots(run.experiment.search.concurrency)
+    options = run.experiment.search
+    with ray_session(dashboard, teams=options.workers > 1):
         train, validation = split_rows(run.experiment, run.data)
-        with _selector(run, len(train), slots) as selector:
-            rows, transform = store_split(train), Transform.fit(train.inputs)
+        slots = cluster_slots(options.concurrency, options.workers, selector_gpu=_gpu_gains(run, len(train)))
+        with _selectors(run, len(train), slots) as selectors:
+            rows, held_out, transform = place(run.data, train, validation)
             evidence = shared_evidence(run.folder, run.experiment, rows, transform, run.data.num_classes, slots)
             settings = {**run.info.settings, "evidence": evidence.how, "evidence_samples": evidence.samples}
             run.note(settings=settings)
-            pool = Pool(rows, store_split(validation), transform, run.data.num_classes, selector, evidence)
+            pool = Pool(rows, held_out, transform, run.data.num_classes, selectors, evidence)
             yield Session(run, pool, slots)
 
 
-@contextmanager
-def _selector(run: Run, n: int, slots: Slots) -> Iterator[ActorHandle[SelectorService]]:
-    """Start the session's selector, and end it with the session.
+def _gpu_gains(run: Run, n: int) -> bool:
+    experiment, data = run.experiment, run.data
+    if experiment.plan.habits.evidence != "model":
+        return False  # for most plans no model need be built
+    model = build_model(experiment.model, num_classes=data.num_classes, input_shape=data.input_shape, seed=0)
+    return gpu_gains(experiment.plan, model, n, experiment.recipe.epochs)
 
-    Ray Tune keeps the trainable of every call, and with it a handle: the actor would stay as long as the driver.
+
+@contextmanager
+def _selectors(run: Run, n: int, slots: Slots) -> Iterator[Selectors]:
+    """Start the session's selectors, and end them with the session.
+
+    Ray Tune keeps the trainable of every call, and with it a handle: an actor would stay as long as the driver.
     """
     name = f"raysubset/{run.folder.resolve()}/{uuid4().hex}"  # a killed actor's name is free a moment later
-    selector = start_selector(name, n, gpus=slots.selector_gpus)
+    plan = run.experiment.plan
+    selectors = start_selectors(name, plan, n, concurrency=slots.concurrency, gpus=slots.selector_gpus)
     try:
-        yield selector
+        yield selectors
     finally:
-        ray.kill(selector)
+        selectors.stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,7 @@ class Session:
             self.run.folder / stage.replace("retrain", "model"),
             self.run.experiment.model,
             self.run.data.num_classes,
-            ArraySource(self.run.data.test),
+            rows_for_testing(self.run.data),
             self.pool.transform,
         )
         return replace(result, test_accuracy=judged.accuracy, test_loss=judged.loss)
@@ -164,7 +169,8 @@ class Session:
         info = known if known and known.finished else self._charged(outcome.info) if own else outcome.info
         run.note(stages={**run.info.stages, stage: info})
         if outcome.interrupted:
-            raise InterruptedRunError(f"Run {run.experiment.name!r} was interrupted in stage {stage!r}.")
+            why = f": {outcome.cause}" if outcome.cause else "."
+            raise InterruptedRunError(f"Run {run.experiment.name!r} was interrupted in stage {stage!r}{why}")
         return outcome
 
     def _charged(self, info: StageInfo) -> StageInfo:
@@ -184,7 +190,10 @@ def _why_nothing(stage: str, rows: Sequence[TrialRecord]) -> str:
         return f"Stage {stage!r}: no trial was ever judged, and none says why."
     first, others = failed[0], {row.reason for row in failed} - {failed[0].reason}
     more = f" Other reasons given: {'; '.join(sorted(others))}." if others else ""
-    return f"Stage {stage!r}: all {len(failed)} trials failed. The first, {first.trial}: {first.reason}.{more}"
+    trials = len({row.trial for row in rows})
+    what = f"all {trials} trials failed" if len(failed) == trials else f"{len(failed)} of {trials} trials failed"
+    ended = "" if len(failed) == trials else ", the others ended before they were judged"
+    return f"Stage {stage!r}: {what}{ended}. The first, {first.trial}: {first.reason}.{more}"
 
 
 def retraining(experiment: Experiment) -> Experiment:

@@ -1,4 +1,4 @@
-"""What the trials of a run have told each other of the rows, kept in the run's folder over its sessions.
+"""What the trials of a run have told each other of the rows, kept in the run's storage over its sessions.
 
 The selector holds it; should the selector die, the trials that live give back what they were told. Against the
 death of the driver it is written to disk now and then, and at the end of a stage.
@@ -16,7 +16,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from raysubset.proxy.service import SelectorService
-from raysubset.training.checkpoint import load_checkpoint, save_checkpoint
+from raysubset.runtime.saved import SavedState
 
 SHARED_FOLDER = "shared"
 SAVE_EVERY_S = 20.0  # what a killed driver may cost; writing 32 contributions of 54,000 rows takes 10 ms
@@ -27,14 +27,17 @@ class SharedKeeper(Callback):
 
     Args:
         selector: Its actor; what an earlier session left is given to it at once.
-        folder: The run's.
+        folder: The run's, a path or a URI.
+
+    Raises:
+        StorageError: What an earlier session left is damaged, or cannot be reached.
     """
 
-    def __init__(self, selector: ActorHandle[SelectorService], folder: Path) -> None:
-        self._selector, self._folder = selector, folder / SHARED_FOLDER
+    def __init__(self, selector: ActorHandle[SelectorService], folder: Path | str) -> None:
+        self._selector, self._saved = selector, SavedState(f"{folder}/{SHARED_FOLDER}")
         self._saved_at = perf_counter()
-        if self._folder.exists():
-            ray.get(selector.restore_shared.remote(load_checkpoint(self._folder)))
+        if (state := self._saved.load()) is not None:
+            ray.get(selector.restore_shared.remote(state))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Save if it is time."""
@@ -44,5 +47,5 @@ class SharedKeeper(Callback):
     def save(self) -> None:
         """Write what is shared now."""
         state: dict[str, Any] = ray.get(self._selector.shared_state.remote())  # type: ignore[assignment]
-        save_checkpoint(self._folder, state)
+        self._saved.save(state)
         self._saved_at = perf_counter()

@@ -10,31 +10,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ray import tune
-from ray.actor import ActorHandle
 from ray.tune import Callback, CheckpointConfig, ExperimentAnalysis, ResumeConfig
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from raysubset.data.transform import Transform
 from raysubset.experiment import Experiment
-from raysubset.proxy.service import SelectorService
 from raysubset.report.records import RecordWriter
 from raysubset.report.run_info import StageInfo
+from raysubset.runtime.selectors import Selectors
 from raysubset.runtime.session import Slots
 from raysubset.runtime.store import StoredSplit
+from raysubset.tuning.event_files import EventFiles
 from raysubset.tuning.evidence import StoredEvidence
+from raysubset.tuning.faults import RETRIES, Faults, stopping
 from raysubset.tuning.jobs import Jobs
+from raysubset.tuning.metrics import ActorMemory, StageMetrics
 from raysubset.tuning.opening import Drive, open_search, stage_ladder
 from raysubset.tuning.population import checkpoints_kept, search_algorithm
 from raysubset.tuning.recorder import Listener, Recorder
+from raysubset.tuning.runner import StageSetting
 from raysubset.tuning.scheduler import SearchScheduler
 from raysubset.tuning.searchers import METRIC, MODE, SearchSource
 from raysubset.tuning.shared import SharedKeeper
-from raysubset.tuning.trainable import StageSetting, SubsetTrainable
+from raysubset.tuning.tracking import Tracked
+from raysubset.tuning.trainable import SubsetTrainable
 from raysubset.tuning.waiting import Waiting
 
 CHECKPOINT_EVERY_S = 20.0  # what a killed trial may have to repeat; a checkpoint costs 20-50 ms
-RETRIES = 2  # of a trial whose process dies
 SEARCHING = Drive()
 
 
@@ -46,7 +49,7 @@ class Pool:
         train, validation: Stored splits.
         transform: Statistics of the training rows.
         num_classes: Classes of the task.
-        selector: The selector actor.
+        selectors: The selector actors.
         evidence: What all trials know of the training rows.
     """
 
@@ -54,17 +57,18 @@ class Pool:
     validation: StoredSplit
     transform: Transform
     num_classes: int
-    selector: ActorHandle[SelectorService]
+    selectors: Selectors
     evidence: StoredEvidence
 
 
 @dataclass(frozen=True, slots=True)
 class StageOutcome:
-    """What a stage cost, whether it was interrupted, and the checkpoint folder of each finished trial kept."""
+    """What a stage cost, whether (and why) it was interrupted, and where the trials' last checkpoints lie."""
 
     info: StageInfo
     interrupted: bool
     checkpoints: Mapping[str, Path]
+    cause: str = ""
 
 
 def run_stage(
@@ -95,6 +99,8 @@ def run_stage(
         checkpoint_every_s: Seconds of work that a fault may cost a trial.
     """
     ladder = stage_ladder(experiment, len(pool.train))
+    gauges = StageMetrics(experiment.name)
+    listener = Tracked(listener, (EventFiles(folder), gauges))
     recorder = Recorder(stage, experiment.seed, writer, listener, elapsed_s)
     search, journal = open_search(stage, experiment, ladder, len(pool.train), slots.concurrency, folder, drive)
     keeps_models = drive.points is not None
@@ -105,34 +111,48 @@ def run_stage(
         pool.train,
         pool.validation,
         pool.transform,
-        pool.selector,
+        pool.selectors,
         pool.evidence,
         pool.num_classes,
         ladder,
-        gpu=slots.gpus > 0,
+        slots,
         checkpoint_every_s=checkpoint_every_s,
         keep_final=keeps_models,
+        folder=str((folder / "tune").resolve()),
     )
     budget = min(search.ledger.samples, search.trials * ladder.rungs.levels[-1])
-    shared = SharedKeeper(pool.selector, folder) if experiment.plan.shares_memory else None
+    shared = SharedKeeper(pool.selectors.only, folder) if experiment.plan.shares_memory else None
+    faults, cause = Faults(), ""
+    trials: list[Trial] = []
     listener.stage_started(stage, search.trials, budget)
     try:
-        analysis = _tune(
+        trials = _tune(
             setting,
             slots,
             search.trials,
             folder / "tune",
             SearchSource(jobs, hears=drive.scheduler is not None),
-            drive.scheduler or SearchScheduler(jobs),
-            [recorder, Waiting(slots), *([shared] if shared else [])],
-        )
+            drive.scheduler or SearchScheduler(jobs, faults),
+            [
+                faults,
+                recorder,
+                Waiting(slots),
+                gauges,
+                ActorMemory(experiment.name, pool.selectors.actors),
+                *([shared] if shared else []),
+            ],
+        ).trials
+    except Exception as error:
+        if (stopped := stopping(error)) is None:
+            raise
+        cause = str(stopped)
     finally:
         listener.stage_ended()
         journal.close()
-    if shared is not None:
+    if shared is not None and not cause:
         shared.save()
-    unfinished = [trial for trial in analysis.trials if not trial.is_finished()]  # type: ignore[no-untyped-call]
-    interrupted = bool(unfinished) or not search.finished
+    unfinished = [trial for trial in trials if not trial.is_finished()]  # type: ignore[no-untyped-call]
+    interrupted = bool(cause or unfinished) or not search.finished
     info = StageInfo(
         wall_s=recorder.elapsed_s,
         samples=search.ledger.total,
@@ -140,7 +160,7 @@ def run_stage(
         finished=not interrupted,
         planned_samples=int(budget),
     )
-    return StageOutcome(info, interrupted, _checkpoints(analysis.trials))
+    return StageOutcome(info, interrupted, _checkpoints(trials), cause)
 
 
 def _tune(
@@ -170,7 +190,7 @@ def _tune(
             num_samples=trials,
             search_alg=search_algorithm(source, scheduler),
             scheduler=scheduler,
-            resources_per_trial={"cpu": slots.cpus, "gpu": slots.gpus},
+            resources_per_trial=slots.trial,
             reuse_actors=True,
             max_failures=RETRIES,
             checkpoint_config=CheckpointConfig(num_to_keep=checkpoints_kept(scheduler)),

@@ -28,6 +28,7 @@ from raysubset.hpo.rungs import Rungs
 from raysubset.hpo.search import Search
 from raysubset.hpo.space import loguniform
 from raysubset.runtime.session import ray_session
+from raysubset.tuning.faults import Faults
 from raysubset.tuning.jobs import Jobs
 from raysubset.tuning.journal import Journal
 from raysubset.tuning.scheduler import SearchScheduler
@@ -108,7 +109,7 @@ def run(scheduler: str, trials: int, saving: bool = False) -> dict[str, float]:
             mode="min",
             num_samples=trials,
             search_alg=(Saving if saving else SearchSource)(jobs),
-            scheduler=SearchScheduler(jobs),
+            scheduler=SearchScheduler(jobs, Faults()),
             resources_per_trial={"cpu": 1},
             reuse_actors=True,
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),

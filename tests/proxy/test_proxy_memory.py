@@ -114,3 +114,47 @@ def test_names() -> None:
     assert set(kept) == {*MEASURED, "prediction"}
     assert {values.dtype for values in kept.values()} == {np.dtype(np.float32)}
     assert len(ProxyMemory(2)) == 2
+
+
+# --- in half precision
+
+
+def test_half_precision_keeps_eleven_binary_digits_and_its_type() -> None:
+    rng = np.random.default_rng(0)
+    values = np.exp(rng.normal(size=500) * 3).astype(np.float32)
+    half, single = ProxyMemory(1000, "float16"), ProxyMemory(1000)
+    for memory in (half, single):
+        memory.record(0, signals(list(range(0, 1000, 2)), values.tolist()))
+    for name in REMEMBERED:
+        assert half.values[name].dtype == np.float16
+        assert half.importance(name).dtype == np.float32
+        exact, kept = single.importance(name), half.importance(name)
+        assert (np.abs(kept - exact) <= 2**-11 * np.abs(exact) + 2**-25).all()  # the absolute part: subnormals
+    twin = ProxyMemory.from_state(half.state())
+    assert twin.dtype == "float16"
+    for name in REMEMBERED:
+        np.testing.assert_array_equal(twin.importance(name), half.importance(name))
+    assert half.state()["loss"].dtype == np.float16
+    sizes = [sum(a.nbytes for a in m.state().values() if isinstance(a, np.ndarray)) for m in (half, single)]
+    assert sizes == [13 * 1000, 21 * 1000]
+
+
+def test_half_precision_saturates_instead_of_becoming_infinite() -> None:
+    memory = ProxyMemory(2, "float16")
+    memory.record(0, signals([0, 1], [7e4, -7e4]))
+    assert memory.importance("loss").tolist() == [65504, -65504]
+    assert memory.rejected == 0
+    for _ in range(2100):
+        memory.record(1, signals([0], [1.0]))
+    assert memory.importance("prediction").tolist() == [2048, 1]
+    wide = ProxyMemory(1)
+    wide.record(0, signals([0], [1e30]))
+    assert ProxyMemory.from_state(wide.state(), "float16").importance("gradient").tolist() == [65504]
+    assert wide.importance("gradient")[0] > 1e30
+
+
+def test_a_memory_of_one_metric_keeps_only_that() -> None:
+    memory = ProxyMemory(3, metrics=("entropy",))
+    memory.record(0, signals([1], [2.0]))
+    assert list(memory.values) == ["entropy"]
+    assert ProxyMemory.from_state(memory.state()).importance("entropy").tolist() == [4, 4, 4]

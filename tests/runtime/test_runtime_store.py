@@ -47,4 +47,4 @@ def test_a_block_that_is_not_in_its_place_is_refused(ray_cluster) -> None:
 
     stored = store_split(make_split(64))
     with pytest.raises(DataError, match="Block 0 holds ids"):
-        replace(stored, starts=stored.starts + 3).open()
+        replace(stored, layout=replace(stored.layout, starts=stored.layout.starts + 3)).open()

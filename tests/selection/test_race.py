@@ -18,7 +18,7 @@ from tolerances import CORRELATION_SIGMAS, KS_P_VALUE, PROPERTY, of_share
 from raysubset.errors import BudgetError, OptionsError, SelectionError
 from raysubset.seeds import generator
 from raysubset.selection.asp import ProxySampling
-from raysubset.selection.kernels import backend
+from raysubset.selection.kernels import backend, entrants
 from raysubset.selection.kernels import race as race_module
 from raysubset.selection.kernels.gumbel import leading_words, log, uniforms
 from raysubset.selection.kernels.philox import philox4x32
@@ -132,8 +132,8 @@ def test_keys_are_those_of_the_definition(on_backend: str, first: int) -> None:
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thresholds from 64 values, chunks of 300 rows: every branch within a few thousand rows."""
-    monkeypatch.setattr(race_module, "SAMPLE", 64)
-    monkeypatch.setattr(race_module, "CHUNK", 300)
+    monkeypatch.setattr(entrants, "SAMPLE", 64)
+    monkeypatch.setattr(entrants, "CHUNK", 300)
 
 
 SHAPES = {

@@ -180,3 +180,15 @@ def test_names_a_schema_it_does_not_know(tmp_path: Path) -> None:
     torch.save(content | {"schema": 99}, tmp_path / FILE)
     with pytest.raises(StorageError, match="schema 99, this version reads 1"):
         load_checkpoint(tmp_path)
+
+
+def test_refuses_a_file_with_a_flipped_bit(tmp_path: Path) -> None:
+    """torch.load compares no checksum: it would hand over another weight."""
+    save_checkpoint(tmp_path, {"model": torch.randn(5000)})
+    whole = (tmp_path / FILE).read_bytes()
+    for position in range(len(whole) // 4, 3 * len(whole) // 4, 1111):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        (tmp_path / FILE).write_bytes(bytes(damaged))
+        with pytest.raises(StorageError, match="checksum"):
+            load_checkpoint(tmp_path)

@@ -9,16 +9,19 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 import raysubset as rs
+from raysubset.errors import InterruptedRunError, SearchFailedError
 from raysubset.experiment import Experiment, SearchOptions
 from raysubset.report.records import read_records
+from raysubset.runtime.failure import POLICIES, Fault, Policy
 from raysubset.tuning.progress import Silent
-from raysubset.tuning.run import create_run
+from raysubset.tuning.run import create_run, open_run
 from raysubset.tuning.session import open_session
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -88,6 +91,96 @@ def test_a_killed_process_changes_nothing(victim, undisturbed, digits, ray_clust
     found = searched(tmp_path / "k", digits, assassin)
     assert assassin.killed
     assert found == undisturbed
+
+
+def mortal_mlp(marker: Path, last: int):
+    """A builder of networks whose process dies, once, of training batch number ``last``; travels by value."""
+
+    def build(num_classes: int, input_shape: tuple[int, ...]):
+        from torch import nn
+
+        from raysubset.models.catalog import build_model
+
+        class MortalNetwork(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.network = build_model("mlp", num_classes=num_classes, input_shape=input_shape, seed=0)
+                self.left = last
+
+            def forward(self, inputs):
+                self.left -= self.training
+                if self.left == 0 and not marker.exists():
+                    marker.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return self.network(inputs)
+
+        return MortalNetwork()
+
+    return build
+
+
+def test_a_worker_killed_in_the_middle_of_an_epoch_changes_nothing(digits, ray_cluster, tmp_path) -> None:
+    marker, found = tmp_path / "died", {}
+    for name in ("disturbed", "undisturbed"):  # the second time there is nothing to die of
+        options = SearchOptions(trials=2, concurrency=1, search="random", scheduler="none")
+        asked = replace(
+            experiment(name),
+            model=mortal_mlp(marker, 10),
+            search=options,
+            recipe=rs.Recipe(epochs=4, batch_size=32),
+        )  # 17 batches in a first epoch
+        run = create_run(asked, digits, tmp_path, Silent(), command="", settings={})
+        run.checkpoint_every_s = 0.0
+        with open_session(run) as session:
+            session.search()
+        assert marker.exists()
+        found[name] = outcomes(tmp_path / name)
+    assert len(found["disturbed"]) == 8
+    assert found["disturbed"] == found["undisturbed"]
+
+
+def test_a_model_that_raises_fails_its_trial_at_once(digits, ray_cluster, tmp_path) -> None:
+    def build(num_classes: int, input_shape: tuple[int, ...]):
+        from torch import nn
+
+        class Broken(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.head = nn.Linear(784, num_classes)
+
+            def forward(self, inputs):
+                with (tmp_path / "tried").open("a") as file:
+                    file.write("x")
+                raise ZeroDivisionError("their bug")
+
+        return Broken()
+
+    options = SearchOptions(trials=2, concurrency=1, search="random", scheduler="none")
+    asked = replace(experiment("broken"), model=build, search=options)
+    run = create_run(asked, digits, tmp_path, Silent(), command="", settings={})
+    with open_session(run) as session, pytest.raises(SearchFailedError, match="ZeroDivisionError: their bug"):
+        session.search()
+    assert (tmp_path / "tried").read_text() == "xx", "once a trial: it would fail again"
+    rows = read_records(tmp_path / "broken" / "records.jsonl").rows
+    assert [(row.status, row.reason) for row in rows] == [("failed", "ZeroDivisionError: their bug")] * 2
+
+
+@pytest.mark.parametrize("after", [2, 8])
+def test_a_selector_lost_for_good_stops_the_search_which_can_go_on(
+    after, undisturbed, digits, ray_cluster, tmp_path, monkeypatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(POLICIES, Fault.SELECTOR, Policy(0, "run"))
+        with pytest.raises(InterruptedRunError, match="selector lost: .* did not come back"):
+            searched(tmp_path / "s", digits, Assassin("SelectorService", after))
+    before = outcomes(tmp_path / "s")
+    assert after <= len(before) < len(undisturbed)
+    assert {status for status, *_ in before.values()} <= {"running", "stopped", "done"}
+    run = open_run(tmp_path / "s", digits, Silent())
+    run.checkpoint_every_s = 0.0
+    with open_session(run) as session:
+        session.search()
+    assert outcomes(tmp_path / "s") == undisturbed
 
 
 def test_a_killed_driver_loses_nothing(undisturbed, tmp_path) -> None:

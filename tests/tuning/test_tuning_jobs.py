@@ -19,6 +19,7 @@ from raysubset.hpo.rungs import Rungs
 from raysubset.hpo.scheduler import Verdict
 from raysubset.hpo.search import Search
 from raysubset.hpo.space import loguniform
+from raysubset.tuning.faults import Faults
 from raysubset.tuning.jobs import Jobs
 from raysubset.tuning.journal import Journal
 from raysubset.tuning.scheduler import SearchScheduler
@@ -206,7 +207,7 @@ def test_a_trial_of_another_search_is_refused() -> None:
 def test_the_scheduler_ends_the_losers_when_the_search_is_over() -> None:
     search, _ = new_search(trials=2)
     jobs = new_jobs(search)
-    scheduler, stopped = SearchScheduler(jobs), []
+    scheduler, stopped = SearchScheduler(jobs, Faults()), []
     trials = [added(jobs), added(jobs)]
     controller = SimpleNamespace(get_trials=lambda: trials, stop_trial=stopped.append)
     assert scheduler.choose_trial_to_run(controller) is trials[0]

@@ -13,7 +13,8 @@ there every key is computed, here only those that can win:
 
 The estimate decides the cost alone: the result is that of all n keys. Nothing is exponentiated, nothing
 underflows. A row's key depends on its value, its number and the race's key alone; so the best m of several shards,
-merged, are the best m of the whole, whoever computed them and on whatever device.
+merged, are the best m of the whole, whoever computed them and on whatever device. `race_shards` says how shards in
+several processes run one race.
 
 References:
     [1] Kool, van Hoof, Welling, 2019, "Stochastic beams and where to find them", arXiv:1903.06059.
@@ -22,21 +23,19 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raysubset.errors import BudgetError, OptionsError, SelectionError
+from raysubset.errors import BudgetError, OptionsError
+from raysubset.selection.kernels import entrants as reading
 from raysubset.selection.kernels.backend import uses_numba
+from raysubset.selection.kernels.entrants import Entrants, Floats, Ready, Survey, ceiling_of, stride_for
 
-Floats = NDArray[np.float32] | NDArray[np.float64]
-Sweep = Callable[[Floats, int, float], tuple[NDArray[np.int64], NDArray[np.float64]]]
-
-CHUNK = 1 << 18  # rows swept at a time
-SAMPLE = 1 << 15  # values that the threshold is estimated from
+Sweep = Callable[[Ready, int, float], tuple[NDArray[np.int64], NDArray[np.float64]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +51,27 @@ class Finishers:
     keys: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """One sweep over the rows of a race, as every shard is asked for it.
+
+    Attributes:
+        m: Rows that the race will draw.
+        key: 64 bits, of the race.
+        temperature: T > 0.
+        threshold: Only keys above it are wanted.
+        ceiling: The value of rows not seen.
+        largest: At least the largest |value| of all rows.
+    """
+
+    m: int
+    key: int
+    temperature: float
+    threshold: float
+    ceiling: float
+    largest: float
+
+
 def race_top_m(
     values: Floats,
     m: int,
@@ -64,7 +84,8 @@ def race_top_m(
     """Draw m of n rows without replacement, in proportion to exp(values / temperature).
 
     Args:
-        values: float32[n] or float64[n], finite: the importance of each row.
+        values: float16, float32 or float64[n], finite: the importance of each row. Of float16 the rows drawn are
+            those of the same values in float32.
         m: Rows to draw, 1 <= m <= n.
         rng: Gives the 64-bit key of the race; a row's noise depends on that key and its number alone.
         temperature: T > 0; small is greedy, large is uniform.
@@ -76,7 +97,7 @@ def race_top_m(
 
     Raises:
         BudgetError: m outside [1, n].
-        OptionsError: temperature <= 0.
+        OptionsError: temperature <= 0, or so small that a value divided by it overflows.
         SelectionError: A value is NaN or infinite (names its row).
 
     Cost: O(n + m log m) time; 16 bytes for each of 1.1 m rows, and 16 m more in the end.
@@ -97,80 +118,75 @@ def race(
 
     Arguments, errors and cost are those of `race_top_m`. `merged` puts shards together.
     """
-    values = cast("Floats", np.ascontiguousarray(values))
-    largest = _checked(values, m, temperature)
-    sweep = _sweep(key, temperature, largest, device)
-    share = m / len(values)
-    share += 3 * math.sqrt(share * (1 - share) / SAMPLE) + 8 / SAMPLE  # three standard deviations of the estimate
-    while True:
-        winners = _best(values, m, first_row, sweep, _quantile(values, share, key, temperature))
-        if len(winners.rows) == m:
-            return winners
-        share *= 2
+    entrants = Entrants(values, first_row)
+    for heat in heats([entrants.survey(stride_for(len(entrants)))], m, key, temperature):
+        winners = run_heat(entrants, heat, device)
+        if len(winners.rows) >= m:
+            break
+    return winners
 
 
-def merged(shards: Sequence[Finishers], m: int) -> NDArray[np.int64]:
-    """Return the m best rows of several shards of one race, in drawing order.
+def heats(surveys: Sequence[Survey], m: int, key: int, temperature: float) -> Iterator[Heat]:
+    """Yield what to ask all shards for until they have answered with m rows or more: sweeps of falling threshold.
 
-    Each shard gives its m best, or all rows it has.
+    The first is enough but for one race in a thousand (three standard deviations of the estimate), or where the
+    sample misses what matters; the last has no threshold.
+
+    Args:
+        surveys: Of all shards, in row order, at one stride.
+        m: Rows to draw, 1 <= m <= n.
+        key: Of the race.
+        temperature: T > 0.
 
     Raises:
-        BudgetError: The shards have fewer than m rows together.
+        BudgetError: m outside [1, n].
+        OptionsError: temperature <= 0, or so small that a value divided by it overflows.
     """
-    rows = np.concatenate([shard.rows for shard in shards])
-    keys = np.concatenate([shard.keys for shard in shards])
-    if not 1 <= m <= len(rows):
-        raise BudgetError(
-            f"Cannot select m={m} of the n={len(rows)} rows of {len(shards)} shards: need 1 <= m <= n."
-        )
-    by_row = np.argsort(rows)
-    best = by_row[_largest(keys[by_row], m)]
-    return _in_drawing_order(Finishers(rows[best], keys[best]))
-
-
-def _checked(values: Floats, m: int, temperature: float) -> float:
-    """Refuse what cannot be drawn from; return the largest |value|."""
-    n = len(values)
+    n = sum(survey.rows for survey in surveys)
     if not 1 <= m <= n:
         raise BudgetError(f"Cannot select m={m} of n={n} rows: need 1 <= m <= n.")
     if not temperature > 0:
         raise OptionsError(f"temperature={temperature!r}, need a number > 0.")
-    low, high = float(values.min()), float(values.max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        bad = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise SelectionError(f"Importance of row {bad} is {values[bad]}; all {n} must be finite.")
-    return max(-low, high)
+    largest = max(0.0, *(max(-survey.low, survey.high) for survey in surveys))
+    if not math.isfinite(_sharpness(temperature) * largest):
+        raise OptionsError(
+            f"temperature={temperature!r} is too small for importances up to {largest:g}: the quotient overflows."
+        )
+    ceiling = ceiling_of(surveys)
+    sample = np.concatenate([survey.sample for survey in surveys]).astype(np.float64)
+    sample[np.isnan(sample)] = ceiling
+    share = m / n
+    share += 3 * math.sqrt(share * (1 - share) / reading.SAMPLE) + 8 / reading.SAMPLE  # three standard deviations
+    threshold = math.inf
+    while threshold > -math.inf:
+        whole = n <= reading.SAMPLE or share >= 1
+        threshold = -math.inf if whole else _quantile(sample, share, key, temperature)
+        yield Heat(m, key, temperature, threshold, ceiling, largest)
+        share *= 2
 
 
-def _quantile(values: Floats, share: float, key: int, temperature: float) -> float:
-    """Estimate the key that a share of all keys exceeds, from evenly spaced rows with other noise."""
-    if len(values) <= SAMPLE or share >= 1:
-        return -math.inf
-    sample = values[:: len(values) // SAMPLE].astype(np.float64)
-    waits = np.random.Generator(np.random.Philox(key=key)).standard_exponential(len(sample), dtype=np.float32)
-    keys = sample * _sharpness(temperature) - np.log(waits + np.float32(1e-30))
-    rank = len(sample) - 1 - int(share * len(sample))
-    return float(np.partition(keys, rank)[rank])
-
-
-def _best(values: Floats, m: int, first_row: int, sweep: Sweep, threshold: float) -> Finishers:
-    """Return the rows of the m largest keys above the threshold, or of all where they are fewer.
+def run_heat(entrants: Entrants, heat: Heat, device: str = "cpu") -> Finishers:
+    """Return a shard's rows of the m largest keys above the threshold, or of all where they are fewer.
 
     Keys go to a buffer of little more than m. When it is full the m best stay, and the least of them is the
     threshold from then on.
+
+    Cost: O(n) time; 16 bytes for each of the rows returned, and a copy of them.
     """
-    capacity = m + max(m // 8, CHUNK)
+    sweep, threshold = _sweep(heat.key, heat.temperature, heat.largest, device), heat.threshold
+    m = min(heat.m, len(entrants))
+    capacity = min(m + max(m // 8, reading.CHUNK), len(entrants))
     rows, keys = np.empty(capacity, np.int64), np.empty(capacity, np.float64)
     count = 0
-    for start in range(0, len(values), CHUNK):
-        positions, found = sweep(values[start : start + CHUNK], first_row + start, threshold)
+    for first_row, values in entrants.chunks(heat.ceiling):
+        positions, found = sweep(values, first_row, threshold)
         if count + len(found) > capacity:
             stay = _largest(keys[:count], m)
             count = m
             rows[:m], keys[:m] = rows[: len(stay)][stay], keys[: len(stay)][stay]
             threshold = float(keys[:m].min())
         rows[count : count + len(found)] = positions
-        rows[count : count + len(found)] += first_row + start
+        rows[count : count + len(found)] += first_row
         keys[count : count + len(found)] = found
         count += len(found)
     rows, keys = rows[:count], keys[:count]
@@ -179,6 +195,40 @@ def _best(values: Floats, m: int, first_row: int, sweep: Sweep, threshold: float
         rows = rows[stay]  # before the keys: the peak of memory is here
         keys = keys[stay]
     return Finishers(rows, keys)
+
+
+def merged(shards: Sequence[Finishers], m: int, *, ordered: bool = True) -> NDArray[np.int64]:
+    """Return the m best rows of several shards of one race, in drawing order or by increasing row.
+
+    Each shard gives its m best, or all rows it has.
+
+    Raises:
+        BudgetError: The shards have fewer than m rows together.
+
+    Cost: O(s + m log m) time for s rows given (O(s) unordered); 17 s bytes, and 8 m for the result.
+    """
+    shards = sorted((shard for shard in shards if len(shard.rows)), key=lambda shard: int(shard.rows[0]))
+    if not 1 <= m <= (given := sum(len(shard.rows) for shard in shards)):
+        raise BudgetError(f"Cannot select m={m} of the n={given} rows of {len(shards)} shards: need 1 <= m <= n.")
+    if any(left.rows[-1] > right.rows[0] for left, right in pairwise(shards)):  # they lie between each other
+        rows = np.concatenate([shard.rows for shard in shards])
+        by_row = np.argsort(rows)
+        shards = [Finishers(rows[by_row], np.concatenate([shard.keys for shard in shards])[by_row])]
+    best = _largest(np.concatenate([shard.keys for shard in shards]), m)
+    stay = np.split(best, np.cumsum([len(shard.rows) for shard in shards])[:-1])
+    rows = np.concatenate([shard.rows[mask] for shard, mask in zip(shards, stay, strict=True)])
+    if not ordered:
+        return rows
+    keys = np.concatenate([shard.keys[mask] for shard, mask in zip(shards, stay, strict=True)])
+    return _in_drawing_order(Finishers(rows, keys))
+
+
+def _quantile(sample: NDArray[np.float64], share: float, key: int, temperature: float) -> float:
+    """Estimate the key that a share of all keys exceeds, from the sampled rows with other noise."""
+    waits = np.random.Generator(np.random.Philox(key=key)).standard_exponential(len(sample), dtype=np.float32)
+    keys = sample * _sharpness(temperature) - np.log(waits + np.float32(1e-30))
+    rank = len(sample) - 1 - int(share * len(sample))
+    return float(np.partition(keys, rank)[rank])
 
 
 def _largest(keys: NDArray[np.float64], m: int) -> NDArray[np.bool_]:
@@ -233,7 +283,7 @@ def _sweep(key: int, temperature: float, largest: float, device: str) -> Sweep:
         )
     from raysubset.selection.kernels.race_numba import sweep as compiled
 
-    def by_numba(values: Floats, first: int, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def by_numba(values: Ready, first: int, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         slope, intercept = _line(sharpness, threshold, largest)
         values = values.view()
         values.flags.writeable = False  # one compiled version serves all

@@ -1,0 +1,1 @@
+"""Rules for cluster files: plain mappings in, faults out."""

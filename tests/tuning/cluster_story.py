@@ -1,0 +1,140 @@
+"""A search on a cluster of three nodes of this machine, one of which goes away: a script, told what to do.
+
+    python cluster_story.py FOLDER FAULT    FAULT: none, trial (the node that trains), selector (the node it is on)
+
+Prints one JSON object: which nodes served the selector and the trials, and what was removed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+import torch
+from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+import raysubset as rs
+from raysubset.experiment import Experiment, SearchOptions
+from raysubset.runtime import client
+from raysubset.tuning.progress import Silent
+from raysubset.tuning.run import create_run
+from raysubset.tuning.session import open_session
+
+AFTER = 5  # reports before the node goes
+
+
+def experiment(name: str) -> Experiment:
+    """Every trial to its end, so that what one records does not depend on when others do."""
+    return Experiment(
+        name=name,
+        model="mlp",
+        plan=rs.SubsetPlan(ratio=0.2),
+        recipe=rs.Recipe(epochs=4, batch_size=32, lr=0.05),
+        space={"lr": rs.loguniform(1e-3, 1e-1), "momentum": rs.uniform(0.5, 0.95)},
+        search=SearchOptions(trials=4, concurrency=2, search="random", scheduler="none", retrain=0),
+    )
+
+
+class Watcher(Silent):
+    """Notes where processes run; removes a node, once."""
+
+    def __init__(self, cluster: Cluster, fault: str) -> None:
+        self.cluster, self.fault, self.left = cluster, fault, AFTER
+        self.removed = ""
+        self.seen: dict[str, list[str]] = {"SelectorService": [], "SubsetTrainable": []}
+
+    def recorded(self, record: Any) -> None:
+        """Look around, and strike when it is time."""
+        places = {name: self.places(name) for name in self.seen}
+        for name, nodes in places.items():
+            self.seen[name] += [node for node in nodes if node not in self.seen[name]]
+        self.left -= 1
+        if self.left == 0 and self.fault != "none":
+            self.removed = places["SubsetTrainable" if self.fault == "trial" else "SelectorService"][0]
+            node = next(n for n in self.cluster.worker_nodes if n.node_id == self.removed)
+            self.cluster.remove_node(node, allow_graceful=False)
+
+    def places(self, name: str) -> list[str]:
+        """Return the ids of the nodes on which processes of that name run."""
+        raylets = {
+            node.all_processes["raylet"][0].process.pid: node.node_id
+            for node in self.cluster.list_all_nodes()
+            if node.all_processes.get("raylet")
+        }
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            if name in " ".join(process.info["cmdline"] or []):
+                found += [raylets[p.pid] for p in process.parents() if p.pid in raylets]
+        return found
+
+
+def start(fault: str) -> Cluster:
+    """Start three nodes: a head that trains nothing, and two with a CPU each."""
+    here = tempfile.mkdtemp(prefix="ray")  # so that no other program joins this cluster by accident
+    head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": here}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes(timeout=180)
+    ray.init(address=cluster.address, logging_level=logging.ERROR, log_to_driver=False)
+    if fault == "selector":  # to begin with on a node that can go; where it comes back Ray decides
+        there = (
+            cluster.worker_nodes[0] if isinstance(cluster.worker_nodes, list) else next(iter(cluster.worker_nodes))
+        )
+        placed = NodeAffinitySchedulingStrategy(there.node_id, soft=True)
+        client.SelectorActor = _Placed(client.SelectorActor, placed)
+    return cluster
+
+
+class _Placed:
+    """An actor class whose actors begin on one node."""
+
+    def __init__(self, actor: Any, strategy: Any) -> None:
+        self._actor, self._strategy = actor, strategy
+
+    def options(self, **options: Any) -> Any:
+        return self._actor.options(**options, scheduling_strategy=self._strategy)
+
+
+def main(folder: Path, fault: str) -> None:
+    """Run the search and say what was seen."""
+    torch.set_num_threads(1)
+    cluster = start(fault)
+    watcher = Watcher(cluster, fault)
+    run = create_run(
+        experiment(folder.name),
+        rs.load_dataset("embedded", limit=600),
+        folder.parent,
+        watcher,
+        command="",
+        settings={},
+    )
+    run.checkpoint_every_s = 0.0
+    try:
+        with open_session(run) as session:
+            session.search()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    print(
+        json.dumps(
+            {
+                **watcher.seen,
+                "removed": watcher.removed,
+                "head": cluster.head_node.node_id if cluster.head_node else "",
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    main(Path(sys.argv[1]), sys.argv[2])
