@@ -38,7 +38,8 @@ def ray_cluster() -> Iterator[None]:
     """A local Ray instance of two CPUs for all tests that need one."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    ray.init(address="local", num_cpus=2, include_dashboard=False, **quiet)  # not a cluster that somebody started
     yield
     ray.shutdown()
 

@@ -1,15 +1,15 @@
 """Failure policy: what broke decides whether to try again, give up a trial, or stop the run so that it can go on.
 
-| fault       | what it is                                     | tries again          | then the    |
-| ----------- | ---------------------------------------------- | -------------------- | ----------- |
-| worker      | a trial's process died                         | 2 times a trial      | trial fails |
-| memory      | it was killed for its memory, or got no more   | 2 times, after 2, 4 s | trial fails |
-| node        | the machine under it went away                 | 8 times a trial      | trial fails |
-| user code   | model, data or options raised                  | never: it would again | trial fails |
-| checkpoint  | a trial's saved state is truncated, tampered   | never                | trial fails |
-| storage     | disk full, no permission, store unreachable    | once, after 1 s      | run stops   |
-| selector    | its actor died                                 | 20 restarts a run    | run stops   |
-| driver      | it died, or what it had put into the store did | cannot               | run stops   |
+| fault      | what it is                                     | tries again           | then        |
+| ---------- | ---------------------------------------------- | --------------------- | ----------- |
+| worker     | a trial's process died                         | 2 times a trial       | trial fails |
+| memory     | it was killed for its memory, or got no more   | 2 times, after 2, 4 s | trial fails |
+| node       | the machine under it went away                 | 8 times a trial       | trial fails |
+| user code  | model, data or options raised                  | never: would again    | trial fails |
+| checkpoint | a trial's saved state is truncated, tampered   | never                 | trial fails |
+| storage    | disk full, no permission, store unreachable    | once, after 1 s       | run stops   |
+| selector   | its actor died                                 | 20 restarts a run     | run stops   |
+| driver     | it died, or what it had put into the store did | cannot                | run stops   |
 
 A trial fails for a reason of its own: it is recorded as failed and the searcher learns from it. A run stops for a
 reason that would fail every trial in turn: nothing is recorded as failed, and a resumed run goes on as if nothing

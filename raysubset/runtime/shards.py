@@ -88,8 +88,8 @@ class ShardedSplit:
             OptionsError: Always.
         """
         raise OptionsError(
-            "The inputs of a ShardedDataset are never in one process: it serves raysubset.tune and `raysubset hpo`. "
-            "Read it as a Dataset (Dataset.from_parquet, Dataset.from_folder) for anything else."
+            "The inputs of a ShardedDataset are never in one process: it serves raysubset.tune and `raysubset "
+            "hpo`. Read it as a Dataset (Dataset.from_parquet, Dataset.from_folder) for anything else."
         )
 
     def thin(self, limit: int) -> ShardedSplit:

@@ -18,7 +18,16 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from raysubset.errors import RaysubsetError, StorageError
-from raysubset.runtime.failure import POLICIES, Fault, Raise, Retry, decide, fault_of, root_cause
+from raysubset.runtime.failure import (
+    POLICIES,
+    Fault,
+    Raise,
+    Retry,
+    SelectorLostError,
+    decide,
+    fault_of,
+    root_cause,
+)
 
 RETRIES = POLICIES[Fault.WORKER].retries  # what Tune is told
 
@@ -116,6 +125,8 @@ def stopping(error: BaseException) -> StageStopped | None:
     for link in _chain(error):
         if isinstance(link, StageStopped):
             return link
+        if isinstance(link, SelectorLostError):  # the driver asked it for something
+            return StageStopped(f"selector lost: {reason(link)}")
         if isinstance(link, RaysubsetError):
             raise link
         if isinstance(link, OSError):

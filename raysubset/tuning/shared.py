@@ -16,6 +16,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from raysubset.proxy.service import SelectorService
+from raysubset.runtime.failure import SelectorLostError
 from raysubset.runtime.saved import SavedState
 
 SHARED_FOLDER = "shared"
@@ -37,7 +38,7 @@ class SharedKeeper(Callback):
         self._selector, self._saved = selector, SavedState(f"{folder}/{SHARED_FOLDER}")
         self._saved_at = perf_counter()
         if (state := self._saved.load()) is not None:
-            ray.get(selector.restore_shared.remote(state))
+            _answer(selector.restore_shared.remote(state))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Save if it is time."""
@@ -46,6 +47,18 @@ class SharedKeeper(Callback):
 
     def save(self) -> None:
         """Write what is shared now."""
-        state: dict[str, Any] = ray.get(self._selector.shared_state.remote())  # type: ignore[assignment]
+        state: dict[str, Any] = _answer(self._selector.shared_state.remote())
         self._saved.save(state)
         self._saved_at = perf_counter()
+
+
+def _answer(reference: Any) -> Any:
+    """Wait for the selector's answer.
+
+    Raises:
+        SelectorLostError: It died and its restarts are spent.
+    """
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayActorError as error:
+        raise SelectorLostError(f"The selector actor is gone and did not come back: {error}") from error

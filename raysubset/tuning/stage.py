@@ -27,6 +27,7 @@ from raysubset.tuning.faults import RETRIES, Faults, stopping
 from raysubset.tuning.jobs import Jobs
 from raysubset.tuning.metrics import ActorMemory, StageMetrics
 from raysubset.tuning.opening import Drive, open_search, stage_ladder
+from raysubset.tuning.places import Places
 from raysubset.tuning.population import checkpoints_kept, search_algorithm
 from raysubset.tuning.recorder import Listener, Recorder
 from raysubset.tuning.runner import StageSetting
@@ -124,6 +125,7 @@ def run_stage(
     shared = SharedKeeper(pool.selectors.only, folder) if experiment.plan.shares_memory else None
     faults, cause = Faults(), ""
     trials: list[Trial] = []
+    places = Places(slots) if slots.workers > 1 else None
     listener.stage_started(stage, search.trials, budget)
     try:
         trials = _tune(
@@ -140,6 +142,7 @@ def run_stage(
                 gauges,
                 ActorMemory(experiment.name, pool.selectors.actors),
                 *([shared] if shared else []),
+                *([places] if places else []),
             ],
         ).trials
     except Exception as error:
@@ -147,6 +150,8 @@ def run_stage(
             raise
         cause = str(stopped)
     finally:
+        if places is not None:
+            places.give_back_all()
         listener.stage_ended()
         journal.close()
     if shared is not None and not cause:

@@ -21,6 +21,9 @@ from threading import Event, Thread
 from time import perf_counter
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ.setdefault("RAY_agent_register_timeout_ms", "180000")  # three nodes start slowly on two cores
+# where Ray notes the address of its last cluster: no other program shall join this one by accident
+os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray")
 
 import numpy as np
 import psutil
@@ -40,11 +43,11 @@ from raysubset.tuning.session import open_session
 EVERY_S = 1.0
 WARM = 1 / 3  # of the search: workers start, each library allocates its pools
 MIB = 2**20
-KINDS = {  # kind of process -> what its command line holds
-    "GCS": "gcs_server",
-    "raylets": "raylet/raylet",
-    "trials": "ray::SubsetTrainable",
-    "selector": "ray::SelectorService",
+KINDS = {  # kind of process -> what its command line holds; Ray names actors after the call while they run one
+    "GCS": ("gcs_server",),
+    "raylets": ("raylet/raylet",),
+    "trials": ("ray::SubsetTrainable", "ray::_Inner"),
+    "selector": ("ray::SelectorService",),
 }
 COLOURS = {
     "driver": BLUE,
@@ -111,7 +114,7 @@ def _kind(process: psutil.Process) -> str | None:
         command = " ".join(process.cmdline())
     except psutil.Error:
         return None
-    return next((kind for kind, part in KINDS.items() if part in command), None)
+    return next((kind for kind, parts in KINDS.items() if any(part in command for part in parts)), None)
 
 
 def _look(process: psutil.Process) -> tuple[int, int] | None:
@@ -137,8 +140,7 @@ def experiment(trials: int, epochs: int) -> Experiment:
 
 def search(trials: int, epochs: int, root: Path) -> tuple[Sampler, float]:
     """Run the search on a cluster of its own; returns the samples and its seconds."""
-    here = tempfile.mkdtemp(prefix="ray")  # so that no other program joins this cluster by accident
-    head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": here, "object_store_memory": 200 * MIB}
+    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 200 * MIB}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
         cluster.add_node(num_cpus=1, object_store_memory=200 * MIB)

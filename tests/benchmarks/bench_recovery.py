@@ -20,6 +20,9 @@ from time import perf_counter
 from typing import Any
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ.setdefault("RAY_agent_register_timeout_ms", "180000")  # three nodes start slowly on two cores
+# where Ray notes the address of its last cluster: no other program shall join this one by accident
+os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray")
 
 import numpy as np
 import ray
@@ -73,8 +76,7 @@ def removed_node(cluster: Cluster, rows: int) -> tuple[Any, Any]:
 
 def measure(rows: int, repeats: int, node: bool) -> list[float]:
     """Return seconds from the fault to the next subset, one a repeat."""
-    here = tempfile.mkdtemp(prefix="ray")  # so that no other program joins this cluster by accident
-    head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": here}
+    head = {"num_cpus": 1, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     ray.init(address=cluster.address, logging_level=logging.ERROR, log_to_driver=False)
     plan, seconds = SubsetPlan(metric="loss", ratio=0.1), []

@@ -168,7 +168,10 @@ def shards(largest: int) -> None:
                 m = int(share * n)
                 wall, cpu, held = drawn(memory, actors, m)
                 costs.setdefault((dtype, share), []).append((n, cpu))
-                alone = f"{in_one_process(n, m):.4f}" if dtype == "float32" else ""
+                alone = ""
+                if dtype == "float32":
+                    costs.setdefault(("one process, float32", share), []).append((n, in_one_process(n, m)))
+                    alone = f"{costs['one process, float32', share][-1][1]:.4f}"
                 print(
                     f"| {n:,} | {dtype} | {m:,} | {wall:.3f} | {cpu:.4f} | {1e9 * cpu / n:.1f} | "
                     f"{held / 1e6:,.0f} | {alone} |",
@@ -190,15 +193,17 @@ def in_one_process(n: int, m: int) -> float:
 
 def figure(costs: dict[tuple[str, float], list[tuple[int, float]]]) -> None:
     """CPU seconds against rows, both logarithmic; slope 1 is linear."""
-    from raysubset.report.svg import BLUE, GREEN, GREY, ORANGE, VERMILLION, canvas, render
+    from raysubset.report.svg import BLUE, GREEN, GREY, VERMILLION, canvas, render
 
     with canvas(5.4, 3.6) as (page, (axes,)):
-        for (label, points), colour in zip(costs.items(), (BLUE, VERMILLION, GREEN, ORANGE), strict=False):
-            axes.loglog(*zip(*points, strict=True), "o-", color=colour, label=f"{label[0]}, m = {label[1]:g} n")
+        drawn_large = [(name, points) for (name, share), points in costs.items() if share == 0.1]
+        for (name, points), colour in zip(drawn_large, (BLUE, GREEN, VERMILLION), strict=False):
+            label = name if "process" in name else f"two shards, {name}"
+            axes.loglog(*zip(*points, strict=True), "o-", color=colour, label=label)
         n, cost = costs["float32", 0.1][-1]
         ends = np.array([1e4, n])
         axes.loglog(ends, cost * ends / n, "--", color=GREY, label="linear")
-        axes.set_xlabel("rows")
+        axes.set_xlabel("rows n, of which n / 10 are drawn")
         axes.set_ylabel("CPU seconds of all processes")
         axes.legend()
         text = render(page, "selector-scale").replace(' aria-hidden="true"', "", 1)
@@ -208,16 +213,18 @@ def figure(costs: dict[tuple[str, float], list[tuple[int, float]]]) -> None:
         ("var(--blue)", BLUE),
         ("var(--vermillion)", VERMILLION),
         ("var(--green)", GREEN),
-        ("var(--orange)", ORANGE),
         ("var(--grey)", GREY),
     ):
         text = text.replace(name, value)  # a file of its own has no page to take its colours from
     Path(__file__).with_name("selector_scale.svg").write_text(text + "\n", encoding="utf-8")
-    for (dtype, share), points in costs.items():
-        if len(large := [point for point in points if point[0] >= 10**6]) > 1:
+    for (name, share), points in costs.items():
+        messages = points[0][1]  # what the fewest rows cost
+        if len(large := [(n, cost - messages) for n, cost in points if n >= 10**7]) > 1:
             (n0, c0), (n1, c1) = large[0], large[-1]
             slope = math.log(c1 / c0) / math.log(n1 / n0)
-            print(f"{dtype}, m = {share:g} n: cost grows as n^{slope:.2f} from {n0:,} to {n1:,} rows")
+            print(
+                f"{name}, m = {share:g} n: beyond {1e3 * messages:.1f} ms it grows as n^{slope:.2f} from {n0:,} on"
+            )
 
 
 def half() -> None:

@@ -111,7 +111,7 @@ def main() -> int:
         attempts += 1
     check(done.returncode == 0, f"ray up: {done.stdout}{done.stderr}")
     say(f"ray up: the head is there, after {attempts} attempt(s)")
-    wait_for(lambda: len(alive_nodes()) == 2, JOINED_WITHIN_S, "the second node", every=3)
+    wait_for(lambda: len(alive_nodes()) == 2, JOINED_WITHIN_S, "the second node", every=10)
     nodes = alive_nodes()
     say(f"nodes by raysubset cluster status: {nodes}")
     check(set(nodes.values()) == {HEAD, WORKER}, "both machines are nodes under addresses of their own")
@@ -287,7 +287,7 @@ def search(say: Any) -> None:
             if (seen := f"{one['name']}: trial processes by node {one['trials']}") != told:
                 told = seen
                 say(f"raysubset cluster status: {told}")
-        time.sleep(2)
+        time.sleep(10)
     output = job.communicate()[0]
     print(textwrap.indent(output.strip(), "    "), flush=True)
     check(job.returncode == 0, "the job succeeded")

@@ -132,7 +132,9 @@ def test_no_flipped_bit_goes_unnoticed(place: tuple[str, Path]) -> None:
 
 @pytest.mark.parametrize("fails", ["open", "write", "move", "create_dir"])
 @pytest.mark.parametrize("delete_fails", [False, True])
-def test_a_store_that_is_full_keeps_the_old_state(bucket: Bucket, fails: str, delete_fails: bool) -> None:
+def test_a_store_that_is_full_keeps_the_old_state(
+    bucket: Bucket, tmp_path: Path, fails: str, delete_fails: bool
+) -> None:
     saved = SavedState("s3://runs/search/shared")
     saved.save(STATE)
     bucket.fails = {fails, *(["delete"] if delete_fails else [])}
@@ -140,6 +142,8 @@ def test_a_store_that_is_full_keeps_the_old_state(bucket: Bucket, fails: str, de
         saved.save({"newer": 2})
     bucket.fails = set()
     same(saved.load(), STATE)
+    if not delete_fails:
+        assert [path.name for path in (tmp_path / "store" / "runs" / "search" / "shared").iterdir()] == [FILE]
     saved.save({"newer": 3})
     same(saved.load(), {"newer": 3})
 

@@ -6,6 +6,8 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from made_images import encoded, pixels, write_folder, write_parquet
 
@@ -224,8 +226,9 @@ def test_a_worker_names_the_bad_row(ray_cluster: None, tmp_path: Path) -> None:
     for bad, message in ((b"nonsense", "not a readable image"), (larger, "image is 6 x 6")):
         write_parquet(tmp_path / "train-1.parquet", [*files[:4], bad, *files[5:]], [0] * 9)
         data = small_blocks(tmp_path)
-        with pytest.raises(DataError, match=rf"train-1\.parquet, row 4: {message}"):
+        with pytest.raises(DataError, match=rf"train-1\.parquet, row 4: {message}") as caught:
             store_shards(data.train)
+        assert type(caught.value) is DataError  # not Ray's, whose message is a traceback
     write_parquet(tmp_path / "train-1.parquet", files, [1] * 9)
     with pytest.raises(DataError, match=r"train-1\.parquet has \d+ bytes, and had"):
         store_shards(data.train)
@@ -245,6 +248,54 @@ def test_an_image_folder_is_the_one_in_memory(ray_cluster: None, tmp_path: Path)
     assert ShardedDataset.from_folder(tmp_path / "set" / "train").test is None
 
 
+SPILLED = """
+import json, logging, sys
+import numpy as np, ray
+import raysubset as rs
+from raysubset.data.batches import epoch_batches
+from raysubset.data.transform import Transform
+from raysubset.runtime.shards import store_shards
+from raysubset.types import Selection
+
+def read(stored):
+    source, n = stored[0].open(), len(stored[0])
+    told = []
+    for epoch in range(2):
+        rows = np.random.default_rng(epoch).permutation(n)[: n // 10]
+        before = source.reads.copy()
+        selection = Selection(rows, np.ones(len(rows), dtype=np.float32), n)
+        for batch in epoch_batches(source, selection, Transform((), ()), batch_size=64, seed=0, epoch=epoch):
+            assert (batch.inputs[:, 0].numpy() == batch.index).all()
+        told.append(int((source.reads - before).max()))
+    return told, type(source).__name__, source.cache.peak_bytes
+
+ray.init(address="local", num_cpus=2, object_store_memory=80 * 2**20, include_dashboard=False,
+         logging_level=logging.ERROR, log_to_driver=False)
+data = rs.ShardedDataset.from_parquet(sys.argv[1], block_bytes=8 * 2**20)
+print(json.dumps(ray.get(ray.remote(read).remote(list(store_shards(data.train))))))
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_epochs_over_data_three_times_the_object_store(tmp_path: Path) -> None:
+    import json
+    import os
+    import subprocess
+    import sys
+
+    rows = np.repeat(np.arange(3_840, dtype=np.float32), 16_384)  # 252 MB
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(rows), 16_384)
+    table = pa.table({"features": lists, "label": np.zeros(3_840, dtype=np.int64)})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=100)
+    command = [sys.executable, "-c", SPILLED, str(tmp_path / "x.parquet")]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert ended.returncode == 0, ended.stderr[-2_000:]
+    reads, kind, mapped = json.loads(ended.stdout.splitlines()[-1])
+    assert (reads, kind) == ([1, 1], "CachedSource")
+    assert mapped <= 20 * 2**20  # half of the store, shared by the processes of two CPUs
+
+
 def test_a_data_set_that_changed_has_another_fingerprint(tmp_path: Path) -> None:
     before = small_blocks(write_set(tmp_path)).fingerprint()
     assert small_blocks(write_set(tmp_path)).fingerprint() == before
@@ -252,15 +303,32 @@ def test_a_data_set_that_changed_has_another_fingerprint(tmp_path: Path) -> None
     labels = np.random.default_rng(0).integers(0, 4, N)[:40].tolist()
     files = [encoded(image) for image in pixels(N, 5, 4, 3)][:40]
     first = tmp_path / "train-0.parquet"
-    write_parquet(first, files, [(labels[0] + 1) % 4, *labels[1:]], row_group_size=7)
-    seen.add(small_blocks(tmp_path).fingerprint())
-    write_parquet(first, [files[1], files[0], *files[2:]], labels, row_group_size=7)  # row 0 is looked at
-    seen.add(small_blocks(tmp_path).fingerprint())
     write_parquet(first, files, labels, row_group_size=8)
     seen.add(small_blocks(tmp_path).fingerprint())
     write_parquet(first, files[:39], labels[:39], row_group_size=7)
     seen.add(small_blocks(tmp_path).fingerprint())
-    assert len(seen) == 5
+    assert len(seen) == 3
+
+
+def test_a_label_that_changed_is_seen(root: Path) -> None:
+    from dataclasses import replace
+
+    data = small_blocks(root)
+    labels = data.train.labels.copy()
+    labels[50] = (labels[50] + 1) % 4
+    changed = replace(data, train=replace(data.train, labels=labels))
+    assert changed.fingerprint() != data.fingerprint()
+
+
+def test_an_input_that_changed_in_a_sampled_row_is_seen(tmp_path: Path) -> None:
+    files = [encoded(image) for image in pixels(40, 5, 4, 3)]
+    path = write_parquet(tmp_path / "x.parquet", files, [0, 1] * 20)
+    pq.write_table(pq.read_table(path), path, compression="none")
+    before, content = ShardedDataset.from_parquet(path).fingerprint(), path.read_bytes()
+    for row, is_seen in ((0, True), (39, True), (1, False)):  # sixteen rows of forty are looked at
+        path.write_bytes(content.replace(files[row], files[row][:-4] + b"here"))
+        assert path.read_bytes() != content
+        assert (ShardedDataset.from_parquet(path).fingerprint() != before) == is_seen
 
 
 def test_files_are_found_by_name(tmp_path: Path) -> None:

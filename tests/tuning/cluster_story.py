@@ -15,6 +15,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ.setdefault("RAY_agent_register_timeout_ms", "180000")  # three nodes start slowly on two cores
+# where Ray notes the address of its last cluster: no other program shall join this one by accident
+os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray")
+
 import psutil
 import ray
 import torch
@@ -43,13 +48,19 @@ def experiment(name: str) -> Experiment:
     )
 
 
+TITLES = {  # of a process: Ray names it after the actor, and after the call while it runs one
+    "SelectorService": ("ray::SelectorService",),
+    "SubsetTrainable": ("ray::SubsetTrainable", "ray::_Inner"),
+}
+
+
 class Watcher(Silent):
     """Notes where processes run; removes a node, once."""
 
     def __init__(self, cluster: Cluster, fault: str) -> None:
         self.cluster, self.fault, self.left = cluster, fault, AFTER
         self.removed = ""
-        self.seen: dict[str, list[str]] = {"SelectorService": [], "SubsetTrainable": []}
+        self.seen: dict[str, list[str]] = {name: [] for name in TITLES}
 
     def recorded(self, record: Any) -> None:
         """Look around, and strike when it is time."""
@@ -58,7 +69,9 @@ class Watcher(Silent):
             self.seen[name] += [node for node in nodes if node not in self.seen[name]]
         self.left -= 1
         if self.left == 0 and self.fault != "none":
-            self.removed = places["SubsetTrainable" if self.fault == "trial" else "SelectorService"][0]
+            selectors = places["SelectorService"]
+            trials = [node for node in places["SubsetTrainable"] if node not in selectors]
+            self.removed = (trials if self.fault == "trial" else selectors)[0]
             node = next(n for n in self.cluster.worker_nodes if n.node_id == self.removed)
             self.cluster.remove_node(node, allow_graceful=False)
 
@@ -71,15 +84,15 @@ class Watcher(Silent):
         }
         found = []
         for process in psutil.process_iter(["cmdline"]):
-            if name in " ".join(process.info["cmdline"] or []):
+            title = " ".join(process.info["cmdline"] or [])
+            if any(part in title for part in TITLES[name]):
                 found += [raylets[p.pid] for p in process.parents() if p.pid in raylets]
         return found
 
 
 def start(fault: str) -> Cluster:
     """Start three nodes: a head that trains nothing, and two with a CPU each."""
-    here = tempfile.mkdtemp(prefix="ray")  # so that no other program joins this cluster by accident
-    head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": here}
+    head = {"num_cpus": 0, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
         cluster.add_node(num_cpus=1)
@@ -108,7 +121,7 @@ def main(folder: Path, fault: str) -> None:
     """Run the search and say what was seen."""
     torch.set_num_threads(1)
     cluster = start(fault)
-    watcher = Watcher(cluster, fault)
+    head, watcher = cluster.head_node.node_id, Watcher(cluster, fault)
     run = create_run(
         experiment(folder.name),
         rs.load_dataset("embedded", limit=600),
@@ -124,17 +137,8 @@ def main(folder: Path, fault: str) -> None:
     finally:
         ray.shutdown()
         cluster.shutdown()
-    print(
-        json.dumps(
-            {
-                **watcher.seen,
-                "removed": watcher.removed,
-                "head": cluster.head_node.node_id if cluster.head_node else "",
-            }
-        )
-    )
+    print(json.dumps({**watcher.seen, "removed": watcher.removed, "head": head}))
 
 
 if __name__ == "__main__":
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     main(Path(sys.argv[1]), sys.argv[2])

@@ -20,6 +20,7 @@ import pytest
 from raysubset.errors import RecordError, StorageError
 from raysubset.report.atomic import write_text
 from raysubset.report.records import RecordWriter, read_records
+from raysubset.runtime.failure import SelectorLostError
 from raysubset.training.checkpoint import load_checkpoint, save_checkpoint
 from raysubset.tuning.faults import StageStopped, stopping
 from raysubset.tuning.journal import Journal
@@ -197,6 +198,7 @@ def wrapped(error: Exception) -> Exception:
 def test_what_stops_a_stage_is_found_inside_what_tune_raises() -> None:
     stopped = stopping(wrapped(wrapped(StageStopped("selector lost: gone"))))
     assert str(stopped) == "selector lost: gone"
+    assert str(stopping(wrapped(SelectorLostError("gone")))) == "selector lost: gone"
     assert stopping(wrapped(ZeroDivisionError())) is None
     with pytest.raises(StorageError, match=r"records\.jsonl"):
         stopping(wrapped(StorageError("Cannot append to records.jsonl")))

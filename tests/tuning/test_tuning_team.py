@@ -90,10 +90,42 @@ def main(root: str) -> None:
     named = {"env_vars": {"RAY_ADDRESS": cluster.address}}
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", runtime_env=named)
     try:
-        print(json.dumps({name: searched(Path(root), name) for name in CASES}))
+        outcomes = {name: searched(Path(root), name) for name in CASES}
+        print(json.dumps({**outcomes, "places": places_given_back()}))
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def places_given_back() -> dict[str, Any]:
+    """Set places aside as Ray Train does: one group nobody is in, one with an actor, one that is not a team's."""
+    import ray
+    from ray.util import placement_group, placement_group_table
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    from raysubset.runtime.session import Slots
+    from raysubset.tuning.places import Places
+
+    @ray.remote(num_cpus=0.1)
+    class Worker:
+        def here(self) -> bool:
+            return True
+
+    groups = {
+        name: placement_group([{"CPU": share}] * 2)
+        for name, share in (("empty", 0.3), ("used", 0.3), ("another", 0.2))
+    }
+    ray.get([group.ready() for group in groups.values()])
+    worker = Worker.options(scheduling_strategy=PlacementGroupSchedulingStrategy(groups["used"])).remote()
+    ray.get(worker.here.remote())
+    places = Places(Slots(1, 0.3, 0.0, 0.0, workers=2))
+
+    def held() -> list[str]:
+        return [name for name, group in groups.items() if placement_group_table(group)["state"] != "REMOVED"]
+
+    found = {"looks": [places.look(), places.look(), places.look()], "held": held()}
+    places.give_back_all()
+    return {**found, "left": held()}
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +165,12 @@ def test_a_killed_part_of_a_team_changes_nothing(outcomes: dict[str, Any], victi
 @pytest.mark.slow
 def test_teams_leave_no_folders(outcomes: dict[str, Any]) -> None:
     assert outcomes["two"]["left"] == []
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_places_that_nobody_is_in_are_given_back(outcomes: dict[str, Any]) -> None:
+    assert outcomes["places"] == {"looks": [0, 1, 0], "held": ["used", "another"], "left": ["another"]}
 
 
 @pytest.mark.ray
