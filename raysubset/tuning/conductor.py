@@ -8,6 +8,7 @@ from typing import Any, cast
 import ray
 from ray.actor import ActorHandle
 
+TEAM = "team-"  # begins the name of a team's folder
 Call = tuple[
     str, list[Any]
 ]  # a method, and a reference to its arguments in a list, so that it is not fetched here

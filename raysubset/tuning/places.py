@@ -8,7 +8,9 @@ back, and when it is over, all.
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
+from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
@@ -21,6 +23,7 @@ from ray.util.state import list_actors, list_placement_groups
 from ray.util.state.exception import RayStateApiException
 
 from raysubset.runtime.session import Slots
+from raysubset.tuning.conductor import TEAM
 
 EVERY_S = 15.0  # workers are there a second after their places are
 LIMIT = 10_000
@@ -32,11 +35,12 @@ class Places(Callback):
 
     Args:
         slots: Workers of a trial, and what each takes.
+        folder: The stage's, where every run of Ray Train has one.
         every_s: Seconds between two looks.
     """
 
-    def __init__(self, slots: Slots, every_s: float = EVERY_S) -> None:
-        self._slots, self._every_s = slots, every_s
+    def __init__(self, slots: Slots, folder: Path, every_s: float = EVERY_S) -> None:
+        self._slots, self._folder, self._every_s = slots, folder, every_s
         context = ray.get_runtime_context()
         self._address, self._job = context.gcs_address, context.get_job_id()
         self._next = perf_counter() + every_s
@@ -62,12 +66,14 @@ class Places(Callback):
         return len(abandoned)
 
     def give_back_all(self) -> None:
-        """End of a stage: nobody needs a place any more, taken or waited for."""
+        """End of a stage: nobody needs a place any more, taken or waited for, nor the folders of dead teams."""
         for _ in range(2):  # a controller that is just being ended may ask once more
             with suppress(RayStateApiException):  # the dashboard is busy: they end with the driver
                 for group in self._ours("CREATED") | self._ours("PENDING"):
                     _give_back(group)
             sleep(0.5)
+        for left in self._folder.glob(f"{TEAM}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def _ours(self, state: str) -> set[str]:
         filters: Filters = [("state", "=", state), ("creator_job_id", "=", self._job)]

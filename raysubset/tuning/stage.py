@@ -125,7 +125,7 @@ def run_stage(
     shared = SharedKeeper(pool.selectors.only, folder) if experiment.plan.shares_memory else None
     faults, cause = Faults(), ""
     trials: list[Trial] = []
-    places = Places(slots) if slots.workers > 1 else None
+    places = Places(slots, folder / "tune" / stage) if slots.workers > 1 else None
     listener.stage_started(stage, search.trials, budget)
     try:
         trials = _tune(

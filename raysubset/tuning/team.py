@@ -26,7 +26,7 @@ import ray
 import torch
 
 from raysubset.errors import WorkersError
-from raysubset.tuning.conductor import start_conductor
+from raysubset.tuning.conductor import TEAM, start_conductor
 from raysubset.tuning.runner import StageSetting, TrialRunner
 
 POLL_S = 0.5  # how soon Train's controller, and we, see that a worker died
@@ -67,7 +67,7 @@ class TrainRun:
         self._setting = setting
         self._workers = setting.slots.workers
         self._conductor = start_conductor(self._workers)
-        self._folder = Path(setting.folder) / setting.stage / f"team-{uuid4().hex}"  # Train wants one, to no use
+        self._folder = Path(setting.folder) / setting.stage / f"{TEAM}{uuid4().hex}"  # Train wants one, to no use
         self._failure: BaseException | None = None
         self._thread = Thread(target=self._fit, daemon=True, name="train-run")
         self._thread.start()
