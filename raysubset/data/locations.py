@@ -78,7 +78,7 @@ class Location:
             StorageError: It cannot be reached.
         """
         with reaching(self):
-            return self._filesystem().get_file_info(self.path)
+            return self.filesystem().get_file_info(self.path)
 
     def listing(self) -> list[fs.FileInfo]:
         """Return all files and folders below it, in no order.
@@ -89,7 +89,7 @@ class Location:
         """
         try:
             with reaching(self):
-                return list(self._filesystem().get_file_info(fs.FileSelector(self.path, recursive=True)))
+                return list(self.filesystem().get_file_info(fs.FileSelector(self.path, recursive=True)))
         except FileNotFoundError as error:
             raise DatasetNotFoundError(f"There is no folder {self}.") from error
 
@@ -103,13 +103,14 @@ class Location:
             DataError: It is local and cannot be read.
         """
         try:
-            with reaching(self), self._filesystem().open_input_file(self.path) as file:
+            with reaching(self), self.filesystem().open_input_file(self.path) as file:
                 yield file
         except FileNotFoundError as error:
             raise DatasetNotFoundError(f"There is no file {self}.") from error
 
-    def _filesystem(self) -> fs.FileSystem:
-        return _filesystem(self.uri)
+    def filesystem(self) -> fs.FileSystem:
+        """Return what reads and writes there, see `filesystem`."""
+        return filesystem(self.uri)
 
 
 @contextmanager
@@ -155,7 +156,7 @@ def _check(parts: SplitResult) -> None:
 
 
 @lru_cache(maxsize=8)
-def _filesystem(uri: str) -> fs.FileSystem:
+def filesystem(uri: str) -> fs.FileSystem:
     """Return the filesystem of a checked URI; making one costs up to a second (credentials are looked for)."""
     if not uri:
         return fs.LocalFileSystem()

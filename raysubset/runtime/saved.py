@@ -54,7 +54,7 @@ class SavedState:
                 raise StorageError(f"Cannot write {self._file}: {error}. The old state is as it was.") from error
 
     def _replace(self, local: Path) -> None:
-        store = self._file._filesystem()
+        store = self._file.filesystem()
         part = f"{self._file.path}.{uuid4().hex}.part"
         store.create_dir(self._folder.path, recursive=True)
         try:

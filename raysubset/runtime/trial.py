@@ -91,7 +91,7 @@ class Trial:
         transform: The data's statistics; flip and crop come from the recipe.
         client: Serves the subsets.
         start: What it begins with; None: initial weights, and nothing is remembered.
-        team: The workers that train it together, each with a `Trial` of its own; ``client`` is then a `TeamClient`.
+        team: The workers that train it together, each with a `Trial` of its own and a `TeamClient`.
 
     Raises:
         ModelError: The plan needs signals and the model has no last nn.Linear.

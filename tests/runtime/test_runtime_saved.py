@@ -78,9 +78,9 @@ class Bucket(fs.FileSystemHandler):
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     (tmp_path / "store").mkdir()
     handler = Bucket(tmp_path / "store")
-    local = locations._filesystem
+    local = locations.filesystem
     store = fs.PyFileSystem(handler)
-    monkeypatch.setattr(locations, "_filesystem", lambda uri: store if uri else local(uri))
+    monkeypatch.setattr(locations, "filesystem", lambda uri: store if uri else local(uri))
     return handler
 
 
