@@ -48,5 +48,6 @@ def of_share(p: ArrayLike, draws: int) -> NDArray[np.float64]:
     share = np.asarray(p, dtype=np.float64)
     return 5 * np.sqrt(share * (1 - share) / draws) + 1 / draws
 
-# Two workers add up a gradient in another order than one: 6e-8 a rounding, through some tens of steps of training.
+
+# Two workers add up a gradient in another order than one: 6e-8 a rounding, through tens of steps of training.
 TEAM = 1e-4
