@@ -99,6 +99,8 @@ def hpo(
     console = Console(stderr=as_json)
     if resume and name is None:
         raise OptionsError("--resume needs the --name of the run to go on with.")
+    if name is not None and name != Path(name).name:
+        raise OptionsError(f"--name {name!r} is no plain folder name; --root says where runs lie.")
     plan = SubsetPlan(
         selector=selector,
         metric=metric,

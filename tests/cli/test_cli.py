@@ -37,6 +37,8 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
         (["--budget-epochs", "0.01"], "one trial needs"),
         (["--name", "../up"], "plain folder name"),
         (["--resume"], "--name"),
+        (["--resume", "--name", "../up"], "plain folder name"),
+        (["--workers", "0"], "workers"),
         (["--no-such-option"], "No such option"),
         (["--space", "missing.toml"], "missing.toml"),
     ],
