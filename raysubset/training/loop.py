@@ -27,7 +27,7 @@ from raysubset.training.recipe import Recipe
 from raysubset.training.schedule import lr_at
 from raysubset.training.team import ALONE, Team
 
-# Each look at a loss stalls an accelerator's queue, or the workers of a team: there so many are looked at together.
+# Each look at a loss stalls an accelerator, or the workers of a team: there so many are looked at together.
 _BATCHES_PER_CHECK = 64
 
 
