@@ -40,7 +40,10 @@ class Waiting(Callback):
         self._over = True
         if not started:
             free = ray.available_resources()  # type: ignore[no-untyped-call]
-            needs = f"{self._slots.cpus:g} CPU" + (f" and {self._slots.gpus:g} GPU" if self._slots.gpus else "")
+            slots = self._slots
+            needs = f"{slots.workers * slots.cpus:g} CPU"
+            if slots.gpus:
+                needs += f" and {slots.workers * slots.gpus:g} GPU"
             warnings.warn(
                 f"No trial has started yet: each needs {needs}, and {free.get('CPU', 0):g} CPU and "
                 f"{free.get('GPU', 0):g} GPU of the cluster are free. Other jobs may hold the rest.",
