@@ -18,6 +18,7 @@ class Batch:
     targets: Tensor
     index: NDArray[np.int64]
     weight: Tensor
+    part: None = None
 
 
 MakeBatches = Callable[..., list[Batch]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,14 @@ import pytest
 
 from raysubset.report.records import read_records
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not os.environ.get("RAYSUBSET_CLUSTER_TESTS"),
+        reason="three searches on clusters of three nodes, five minutes: set RAYSUBSET_CLUSTER_TESTS=1",
+    ),
+]
 
 STORY = Path(__file__).with_name("cluster_story.py")
 TRIALS, EPOCHS = 4, 4

@@ -177,9 +177,8 @@ def test_a_search_is_seen_on_the_prometheus_endpoint(tmp_path) -> None:
     assert {tags["role"] for tags, _ in seen["ray_raysubset_actor_memory_bytes"]} == {"selector", "trial"}
     assert all(2**25 < value < 2**34 for _, value in seen["ray_raysubset_actor_memory_bytes"])
     ((_, samples),) = seen["ray_raysubset_samples_consumed"]
-    assert samples == max(
-        json.loads(line)["samples_consumed"] for line in (tmp_path / "m" / "records.jsonl").open()
-    )
+    lines = (tmp_path / "m" / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    assert samples == max(json.loads(line)["samples_consumed"] for line in lines)
 
 
 def samples_of(text: str) -> dict[str, list[tuple[dict[str, Any], float]]]:
