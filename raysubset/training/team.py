@@ -73,7 +73,8 @@ class ProcessTeam:
     """The processes of torch's default process group (gloo or NCCL), which must have been set up.
 
     Values travel pickled between processes of one program, in blocking collectives: about 0.2 ms for a few numbers
-    over gloo on one machine. BatchNorm's running statistics are worker 0's, of its part of the batches.
+    over gloo on one machine. BatchNorm normalises each worker's part of a
+    batch by itself, and its running statistics are worker 0's: such models do not train as with one worker.
 
     Args:
         device: Where the model lives; NCCL wants the tensors of `total` there too.
