@@ -53,6 +53,10 @@ class SearchSpaceError(RaysubsetError, ValueError):
     """A search space names an unknown key or an impossible range."""
 
 
+class ArchitectureError(RaysubsetError, ValueError):
+    """A cell or genotype is malformed, or of another space; the message names the position."""
+
+
 class DataError(RaysubsetError, ValueError):
     """A data set is corrupt, empty or inconsistent; the message names file and row."""
 
