@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from raysubset.cli import bench, cluster, corr, data, hpo, report, select, simulate, studies
+from raysubset.cli import bench, cluster, corr, data, hpo, nas, report, select, simulate, studies
 from raysubset.errors import InterruptedRunError, RaysubsetError, SearchFailedError
 
 FAILED = 1
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.command("hpo")(hpo.hpo)
 app.command("corr")(corr.corr)
+app.command("nas")(nas.nas)
 app.command("report")(report.report)
 app.command("data")(data.data)
 app.add_typer(bench.bench, name="bench")

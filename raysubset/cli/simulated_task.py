@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,14 +16,13 @@ from raysubset.hpo.curves import POWER_LAW_SPACE, PowerLaw, Task
 from raysubset.hpo.history import Point
 from raysubset.hpo.replay import CELL_SPACE, NasBench201, RecordedTrial, Replay
 from raysubset.hpo.space import Space, space_from_plain
+from raysubset.nas.table import CLASSES, WHOLE, TableBench
 from raysubset.report.records import RECORDS_FILE, read_records
 from raysubset.report.run_info import RunInfo
 from raysubset.selection.plan import SubsetPlan
 from raysubset.types import TrialRecord
 
 KINDS = ("power-law", "records:FOLDER", "nasbench201:FILE")
-NAS_CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet16_120": 120}
-NAS_EPOCHS = 200  # of a whole training in the table
 ROWS, RATIO, EPOCHS = 50_000, 0.1, 81
 SECONDS_PER_SAMPLE = 2.5e-4  # LeNet on one CPU core
 
@@ -81,7 +79,7 @@ def read_task(task: str, epochs: int | None, ratio: float | None, rows: int | No
         return _of_record(Path(path))
     rows = ROWS if rows is None else rows
     ratio = RATIO if ratio is None else ratio
-    epochs = (EPOCHS if kind == "power-law" else NAS_EPOCHS) if epochs is None else epochs
+    epochs = (EPOCHS if kind == "power-law" else WHOLE) if epochs is None else epochs
     if rows < 1 or epochs < 1:
         raise OptionsError(f"rows={rows}, epochs={epochs}: need at least 1 of each.")
     costs = _epoch_costs(rows, epochs, ratio)
@@ -97,7 +95,7 @@ def read_task(task: str, epochs: int | None, ratio: float | None, rows: int | No
             seconds_per_sample=SECONDS_PER_SAMPLE,
             title=f"power law, {plan}",
         )
-    table = _read_table(Path(path), nas_data, costs, rows)
+    table = _of_table(TableBench.read(Path(path), nas_data), costs, rows)
     known = ", ".join(map(str, table.knots[1:]))
     return Setting(
         make=lambda _: table,
@@ -168,31 +166,18 @@ def _recorded(records: Sequence[TrialRecord], score: str) -> RecordedTrial:
 # ---------------------------------------------------------------------- NAS-Bench-201
 
 
-def _read_table(path: Path, data: str, costs: NDArray[np.int64], rows: int) -> NasBench201:
-    """Read columns arch, DATA_valid_<E>ep (any E) and DATA_test (after 200 epochs), in percent."""
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
-    if data not in NAS_CLASSES:
-        raise UnknownNameError.of("data set of NAS-Bench-201", data, NAS_CLASSES)
-    try:
-        table = parquet.read_table(path) if path.suffix == ".parquet" else csv.read_csv(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"NAS-Bench-201: cannot read {path}: {error}.") from error
-    found = ((re.fullmatch(rf"{data}_valid_(\d+)ep", name), name) for name in table.column_names)
-    valid = sorted((int(match[1]), name) for match, name in found if match)
-    if missing := {"arch", f"{data}_test"} - set(table.column_names):
-        raise DataError(
-            f"NAS-Bench-201: {path} lacks {', '.join(sorted(missing))}; it has {', '.join(table.column_names)}. "
-            f"Needed: arch, {data}_test and, for validation after E epochs, {data}_valid_<E>ep, all in percent."
-        )
-    if not valid or valid[-1][0] < NAS_EPOCHS:
-        valid.append((NAS_EPOCHS, f"{data}_test"))  # the only accuracy known there
-    columns = [np.asarray(table[name], dtype=np.float64) / 100 for _, name in valid]
-    cells = table["arch"].to_pylist()
-    curves = zip([1 / NAS_CLASSES[data]] * len(cells), *(column.tolist() for column in columns), strict=True)
-    test = (np.asarray(table[f"{data}_test"], dtype=np.float64) / 100).tolist()
-    knots = (0, *(epoch for epoch, _ in valid))
+def _of_table(table: TableBench, costs: NDArray[np.int64], rows: int) -> NasBench201:
+    """Join what is known of each cell to a curve from chance to its accuracy after the whole training."""
+    known = dict(table.valid_by_epochs)
+    if max(known, default=0) < WHOLE:
+        known[WHOLE] = table.test_by_epochs[WHOLE]  # the only accuracy known there
+    cells, test = table.cells(), table.test_by_epochs[WHOLE]
+    columns = (np.full(len(cells), 1 / CLASSES[table.data]), *known.values())
+    curves = zip(*(column.tolist() for column in columns), strict=True)
     return NasBench201(
-        costs, rows, knots, dict(zip(cells, curves, strict=True)), dict(zip(cells, test, strict=True))
+        epoch_costs=costs,
+        rows=rows,
+        knots=(0, *known),
+        curves=dict(zip(cells, curves, strict=True)),
+        test=dict(zip(cells, test.tolist(), strict=True)),
     )

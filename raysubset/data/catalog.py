@@ -70,12 +70,17 @@ def load_dataset(
     )
 
 
+def data_folder(root: str | Path | None = None) -> Path | None:
+    """Return the folder in which data sets lie: ``root``, else the one RAYSUBSET_DATA names, else None."""
+    data_dir = root if root is not None else os.environ.get(DATA_DIR_VARIABLE)
+    return Path(data_dir) if data_dir else None
+
+
 def _places(name: str, root: str | Path | None, download: bool, limit: int | None) -> Iterator[Place]:
     """Yield the places to look in, in order."""
-    data_dir = root if root is not None else os.environ.get(DATA_DIR_VARIABLE)
-    if data_dir:
-        yield partial(_in_data_dir, Path(data_dir), name, limit)
-        yield partial(on_disk, name, Path(data_dir))
+    if (data_dir := data_folder(root)) is not None:
+        yield partial(_in_data_dir, data_dir, name, limit)
+        yield partial(on_disk, name, data_dir)
     else:
         yield lambda: f"{DATA_DIR_VARIABLE} is not set"
     if root is None:

@@ -16,7 +16,7 @@ from raysubset.data.arrays import as_inputs, as_labels, numbered_classes
 from raysubset.data.folder import folder_layout, read_folder
 from raysubset.data.parquet import read_parquet
 from raysubset.data.split import thin
-from raysubset.errors import DataError
+from raysubset.errors import DataError, OptionsError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +119,24 @@ class Dataset:
         """Keep at most ``limit`` rows of each split, stratified, without randomness (`split.thin`)."""
         test = self.test.take(thin(self.test.labels, limit)) if self.test is not None else None
         return replace(self, train=self.train.take(thin(self.train.labels, limit)), test=test)
+
+    def shrunk(self, factor: int) -> Dataset:
+        """Average squares of ``factor`` x ``factor`` pixels, rounded half up; pixels left over at the edges go.
+
+        Raises:
+            OptionsError: ``factor`` < 1, or the rows are no images of at least that size.
+
+        Cost: one pass, a split's bytes times 4 / factor^2 for the sums.
+        """
+        if factor == 1:
+            return self
+        images = self.train.inputs.dtype == np.uint8
+        if factor < 1 or not images or min(self.input_shape[1:]) < factor:
+            raise OptionsError(
+                f"shrink={factor}: need a number >= 1 and images of at least that many pixels a side."
+            )
+        test = None if self.test is None else Split(_averaged(self.test.inputs, factor), self.test.labels)
+        return replace(self, train=Split(_averaged(self.train.inputs, factor), self.train.labels), test=test)
 
     @classmethod
     def from_arrays(
@@ -230,3 +248,13 @@ class Dataset:
         first, second = Split(*train), Split(*test) if test is not None else None
         names = classes or numbered_classes(first.labels, *([second.labels] if second is not None else []))
         return cls(name, first, second, tuple(names), source)
+
+
+def _averaged(images: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Average squares of pixels of uint8[n, C, H, W]."""
+    n, channels, height, width = images.shape
+    rows, columns = height // factor, width // factor
+    squares = images[:, :, : rows * factor, : columns * factor].reshape(n, channels, rows, factor, columns, factor)
+    sums = squares.sum(axis=(3, 5), dtype=np.uint32)
+    means: NDArray[np.uint8] = ((2 * sums + factor**2) // (2 * factor**2)).astype(np.uint8)
+    return means

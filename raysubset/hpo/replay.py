@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from raysubset.errors import DataError
 from raysubset.hpo.history import Point
 from raysubset.hpo.space import Space, choice
+from raysubset.nas.cell201 import EDGES, OPS, Cell201
 
 # ---------------------------------------------------------------------- an earlier run
 
@@ -98,19 +99,13 @@ def _key(point: Point) -> Hashable:
 
 # ---------------------------------------------------------------------- NAS-Bench-201
 
-CELL_OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-CELL_EDGES = ("1<-0", "2<-0", "2<-1", "3<-0", "3<-1", "3<-2")
-CELL_SPACE: Space = {edge: choice(CELL_OPS) for edge in CELL_EDGES}
+CELL_SPACE: Space = {f"{node}<-{source}": choice(OPS) for node, source in EDGES}
 """One operation for each of the cell's six edges: 15,625 architectures."""
 
 
-def cell_string(point: Point) -> str:
-    """Return the table's name of a cell, e.g. "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"."""
-    nodes: dict[str, list[str]] = {}
-    for edge in CELL_EDGES:
-        node, source = edge.split("<-")
-        nodes.setdefault(node, []).append(f"{point[edge]}~{source}")
-    return "+".join(f"|{'|'.join(inputs)}|" for inputs in nodes.values())
+def cell_of(point: Point) -> Cell201:
+    """Return the cell that a point of `CELL_SPACE` is."""
+    return Cell201(tuple(OPS.index(str(point[edge])) for edge in CELL_SPACE))  # type: ignore[arg-type]  # six
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,8 +121,8 @@ class NasBench201:
         epoch_costs: int64[N], samples of each epoch.
         rows: Samples of an epoch of the table's own trainings.
         knots: Epochs at which validation accuracies are known, ascending from 0.
-        curves: Cell -> validation accuracy in [0, 1] at each knot.
-        test: Cell -> test accuracy in [0, 1] after a whole training; regret is measured in it.
+        curves: Name of a cell -> validation accuracy in [0, 1] at each knot.
+        test: The same -> test accuracy in [0, 1] after a whole training; regret is measured in it.
 
     Raises:
         DataError: No cells, knots not ascending from 0, or a cell without an accuracy in [0, 1] for each of them.
@@ -171,7 +166,7 @@ class NasBench201:
         return self._best - self.test[self._cell(point)]
 
     def _cell(self, point: Point) -> str:
-        cell = cell_string(point)
+        cell = str(cell_of(point))
         if cell not in self.curves:
             raise DataError(f"NAS-Bench-201: the table of {len(self.curves):,} cells has no {cell}.")
         return cell

@@ -19,7 +19,7 @@ from raysubset.errors import ArchitectureError
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
 """(node, source) in the order of the name."""
-CELLS = len(OPS) ** len(EDGES)
+CELLS: int = len(OPS) ** len(EDGES)
 NONE = OPS.index("none")
 
 _NODE = re.compile(r"\|[^|+]*(?:\|[^|+]*)*\|")

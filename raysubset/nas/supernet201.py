@@ -160,8 +160,9 @@ class Supernet201(Skeleton201):
         return [parameter for name, parameter in self.named_parameters() if not name.startswith("gates.")]
 
     def probabilities(self) -> dict[str, list[list[float]]]:
-        """Return softmax(alpha) by edge, for records."""
-        return {"cell": [row.softmax(0).tolist() for alpha in self.architecture_parameters() for row in alpha]}
+        """Return softmax(alpha) by edge, for records; empty where paths are drawn uniformly."""
+        alphas = self.architecture_parameters()
+        return {"cell": alphas[0].softmax(dim=1).tolist()} if alphas else {}
 
     def derived(self) -> Cell201:
         """Return the cell of the strongest operation on each edge, "none" among them; ties to the lower.

@@ -99,7 +99,7 @@ def _one_scout(
     model = build_model(how.model, num_classes=how.num_classes, input_shape=shape, seed=seed64(how.seed, "init"))
     model.to(how.device)
     optimizer = build_optimizer(model, recipe)
-    augment = replace(transform, flip=recipe.flip, crop_padding=recipe.crop_padding)
+    augment = replace(transform, flip=recipe.flip, crop_padding=recipe.crop_padding, cutout=recipe.cutout)
     trace, total = _Trace(len(train)), recipe.epochs * len(rows)
     for epoch in range(recipe.epochs):
         batches = epoch_batches(

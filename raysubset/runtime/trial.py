@@ -38,6 +38,7 @@ from raysubset.selection.outputs import Outputs
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.evaluate import Evaluation, evaluate
 from raysubset.training.loop import train_epoch
+from raysubset.training.loss import SampleLoss
 from raysubset.training.optimizer import build_optimizer, load_optimizer
 from raysubset.training.recipe import Recipe
 from raysubset.training.schedule import epoch_progress, lr_at
@@ -88,7 +89,7 @@ class Trial:
     Args:
         spec: What to train.
         train, validation: Rows to train on and to judge by.
-        transform: The data's statistics; flip and crop come from the recipe.
+        transform: The data's statistics; flip, crop and cutout come from the recipe.
         client: Serves the subsets.
         start: What it begins with; None: initial weights, and nothing is remembered.
         team: The workers that train it together, each with a `Trial` of its own and a `TeamClient`.
@@ -119,12 +120,15 @@ class Trial:
             )
         start = start or Start()
         self._team = team
+        self._loss: SampleLoss | None = None  # cross-entropy, as the recipe says
         self.epoch = 0
         self.samples_consumed = 0
         self.samples_trained = 0
         self._train, self._validation, self._client = train, validation, client
         recipe = spec.recipe
-        self._transform = replace(transform, flip=recipe.flip, crop_padding=recipe.crop_padding)
+        self._transform = replace(
+            transform, flip=recipe.flip, crop_padding=recipe.crop_padding, cutout=recipe.cutout
+        )
         shape = train.rows(np.zeros(1, dtype=np.int64))[0].shape[1:]
         layout = torch.channels_last if recipe.channels_last else torch.preserve_format
         model = build_model(spec.model, num_classes=spec.num_classes, input_shape=shape, seed=spec.seeds.init)
@@ -179,6 +183,7 @@ class Trial:
                 progress=progress,
                 rng_seed=seed64(seed, self.epoch, "layers"),
                 observer=observer,
+                loss=self._loss,
                 team=self._team,
             )
         except NonFiniteLossError:

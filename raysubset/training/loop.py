@@ -9,26 +9,22 @@ With weights 1 the trained weights equal, bit for bit, those of the loop in ever
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from raysubset.data.shard import Part
-from raysubset.errors import DataError, NonFiniteLossError
 from raysubset.models.init import seeded
 from raysubset.training.loss import SampleLoss, weighted_cross_entropy, weighted_mean
 from raysubset.training.recipe import Recipe
 from raysubset.training.schedule import lr_at
+from raysubset.training.tally import BATCHES_PER_CHECK, EpochResult, LossTally
 from raysubset.training.team import ALONE, Team
-
-# Each look at a loss stalls an accelerator, or the workers of a team: there so many are looked at together.
-_BATCHES_PER_CHECK = 64
 
 
 class BatchLike(Protocol):
@@ -54,20 +50,6 @@ class Observer(Protocol):
 
     def observe(self, index: NDArray[np.int64], logits: Tensor, targets: Tensor, losses: Tensor) -> None:
         """Take in one batch; tensors are detached and stay on the model's device."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochResult:
-    """What an epoch came to.
-
-    Attributes:
-        samples: Samples trained on.
-        mean_loss: Their mean loss as trained (smoothed, augmented, in training mode), each counted once whatever
-            its weight.
-    """
-
-    samples: int
-    mean_loss: float
 
 
 def train_epoch(
@@ -109,7 +91,7 @@ def train_epoch(
     model.train()
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)
-    tally = _LossTally(epoch, 1 if device.type == "cpu" and team.size == 1 else _BATCHES_PER_CHECK, team)
+    tally = LossTally(epoch, 1 if device.type == "cpu" and team.size == 1 else BATCHES_PER_CHECK, team)
     with seeded(rng_seed, device):
         for batch in batches:
             lr = lr_at(recipe, progress(tally.samples))
@@ -118,7 +100,7 @@ def train_epoch(
             optimizer.zero_grad()  # frees the gradients, before the activations need the memory
             targets = batch.targets.to(device, non_blocking=True)
             weight = batch.weight.to(device, non_blocking=True)
-            logits = _forward(model, batch.inputs.to(device, non_blocking=True), recipe)
+            logits = forward(model, batch.inputs.to(device, non_blocking=True), recipe)
             if loss is None:
                 objective, losses = weighted_cross_entropy(logits, targets, weight, recipe.label_smoothing)
             else:
@@ -127,14 +109,16 @@ def train_epoch(
                 objective = objective * part.share
             tally.add(losses, lr, part)
             objective.backward()  # type: ignore[no-untyped-call]
+            if recipe.gradient_clip:
+                clip_grad_norm_(model.parameters(), recipe.gradient_clip)
             optimizer.step()
             if observer is not None:
                 observer.observe(batch.index, logits.detach(), targets, losses)
     return tally.result()
 
 
-def _forward(model: nn.Module, inputs: Tensor, recipe: Recipe) -> Tensor:
-    """Return logits, float32 also when the model ran in bfloat16."""
+def forward(model: nn.Module, inputs: Tensor, recipe: Recipe) -> Tensor:
+    """Return logits of inputs on the model's device, float32 also when the model ran in bfloat16."""
     if recipe.channels_last and inputs.ndim == 4:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     if recipe.precision == "float32":
@@ -143,50 +127,3 @@ def _forward(model: nn.Module, inputs: Tensor, recipe: Recipe) -> Tensor:
     with torch.autocast(inputs.device.type, dtype=torch.bfloat16):
         logits = model(inputs)
     return logits.float()
-
-
-class _LossTally:
-    """Adds up losses on the device and, over all workers, reads them ``every`` so many batches."""
-
-    def __init__(self, epoch: int, every: int, team: Team) -> None:
-        self.samples = 0
-        self._epoch, self._every, self._team = epoch, every, team
-        self._total, self._batches = 0.0, 0
-        self._sums: list[Tensor] = []
-        self._rates: list[float] = []
-
-    def add(self, losses: Tensor, lr: float, part: Part | None) -> None:
-        """Take in a batch's losses[B], trained at ``lr``; stand-ins are left out."""
-        self._sums.append((losses if part is None else losses[: part.rows]).sum())
-        self._rates.append(lr)
-        self.samples += len(losses) if part is None else part.whole
-        if len(self._sums) == self._every:
-            self._read()
-
-    def _read(self) -> None:
-        """Move the sums of the last batches to the host, and stop at the first that is not finite."""
-        totals = self._team.total(_to_host(self._sums))
-        for batch, (total, lr) in enumerate(zip(totals, self._rates, strict=True), self._batches):
-            if not math.isfinite(total):
-                raise NonFiniteLossError(
-                    f"The loss became {total} in epoch {self._epoch}, batch {batch}, at lr={lr:g}. Most likely "
-                    "the learning rate is too high for this model and batch size; else an input is not finite."
-                )
-            self._total += total
-        self._batches += len(self._sums)
-        self._sums, self._rates = [], []
-
-    def result(self) -> EpochResult:
-        """Read what is left and return the epoch's result."""
-        if self.samples == 0:
-            raise DataError(f"Epoch {self._epoch} had no batch: nothing was trained.")
-        self._read()
-        return EpochResult(self.samples, self._total / self.samples)
-
-
-def _to_host(sums: list[Tensor]) -> list[float]:
-    """Return scalars as floats, in one transfer."""
-    if len(sums) == 1:
-        return [sums[0].item()]
-    values: list[float] = torch.stack(sums).tolist() if sums else []
-    return values

@@ -6,7 +6,7 @@ and gives the same bits. ``fused=True`` would be three times faster still, but r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,11 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             f"{type(model).__name__} has no parameter that requires a gradient: nothing to train. "
             "Were all of them frozen, or the layers kept in a plain list instead of an nn.ModuleList?"
         )
+    return build_optimizer_over(parameters, recipe)
+
+
+def build_optimizer_over(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    """Return an optimiser over some parameters, see `build_optimizer`."""
     lr, momentum, decay = recipe.lr, recipe.momentum, recipe.weight_decay
     if recipe.optimizer == "adam":
         betas = (momentum, 0.999)

@@ -30,6 +30,8 @@ _NUMBERS: Mapping[str, tuple[type, str, Callable[[float], bool]]] = {
     "epochs": (int, "an integer >= 1", lambda v: v >= 1),
     "batch_size": (int, "an integer >= 1", lambda v: v >= 1),
     "crop_padding": (int, "an integer >= 0", lambda v: v >= 0),
+    "cutout": (int, "an integer >= 0", lambda v: v >= 0),
+    "gradient_clip": (float, "a finite number >= 0", lambda v: 0 <= v < math.inf),
     "lr": (float, "a finite number > 0", lambda v: 0 < v < math.inf),
     "lr_min": (float, "a finite number >= 0", lambda v: 0 <= v < math.inf),
     "momentum": (float, "a number in [0, 1)", lambda v: 0 <= v < 1),
@@ -69,6 +71,9 @@ class Recipe:
         label_smoothing: s in [0, 1): the target is 1 - s on the label plus s / K everywhere.
         flip: Probability of a horizontal flip, in [0, 1].
         crop_padding: Pixels of padding before a random crop back to size; 0 crops nothing.
+        cutout: Side in pixels of a square that is blanked at a random place; 0 blanks nothing.
+        gradient_clip: Longest gradient (2-norm over all parameters) that a step takes; longer ones are shortened
+            to it, 0 shortens none.
         precision: "float32", or "bfloat16": autocast, weights and loss stay float32. For GPUs and for CPUs with
             bfloat16 instructions; without them it is several times slower than float32.
         channels_last: Keep images and convolutions in NHWC order; often faster, and rounds differently.
@@ -93,6 +98,8 @@ class Recipe:
     label_smoothing: float = 0.0
     flip: float = 0.0
     crop_padding: int = 0
+    cutout: int = 0
+    gradient_clip: float = 0.0
     precision: Precision = "float32"
     channels_last: bool = False
 

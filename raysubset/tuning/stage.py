@@ -181,7 +181,7 @@ def _tune(
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     stage = setting.stage
     resumes = any((folder / stage).glob("experiment_state-*.json"))
-    with _environment(
+    with environment(
         TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",  # 44 ms a trial; records.jsonl is ours
         RAY_AIR_NEW_OUTPUT="0",  # the new output prints tables at verbosity 0 too
         TUNE_MAX_PENDING_TRIALS_PG=str(slots.concurrency),  # 1 would start the workers one after the other
@@ -208,7 +208,7 @@ def _tune(
 
 
 @contextmanager
-def _environment(**settings: str) -> Iterator[None]:
+def environment(**settings: str) -> Iterator[None]:
     """Set what Tune reads from the environment, for as long as it runs."""
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)

@@ -17,7 +17,8 @@ from pyarrow import csv, parquet
 from raysubset.cli import main
 from raysubset.cli.simulated_task import Setting, read_task
 from raysubset.hpo.catalog import SCHEDULERS
-from raysubset.hpo.replay import CELL_OPS, CELL_SPACE, cell_string
+from raysubset.hpo.replay import CELL_SPACE, cell_of
+from raysubset.nas.cell201 import OPS
 from raysubset.report.records import RECORDS_FILE, RecordWriter
 from raysubset.report.run_info import RUN_FILE, RunInfo
 from raysubset.types import TrialRecord
@@ -213,10 +214,10 @@ def test_what_a_record_has_decided(
 @pytest.fixture(scope="module")
 def columns() -> dict[str, Any]:
     """All 15,625 cells; accuracy grows with the number of 3x3 convolutions, in percent."""
-    cells = [dict(zip(CELL_SPACE, six, strict=True)) for six in itertools.product(CELL_OPS, repeat=6)]
+    cells = [dict(zip(CELL_SPACE, six, strict=True)) for six in itertools.product(OPS, repeat=6)]
     convolutions = np.array([list(cell.values()).count("nor_conv_3x3") for cell in cells])
     return {
-        "arch": [cell_string(cell) for cell in cells],
+        "arch": [str(cell_of(cell)) for cell in cells],
         "cifar10_valid_12ep": 50.0 + 5 * convolutions,
         "cifar10_test": 60.0 + 5 * convolutions,
         "cifar10_test_12ep": np.zeros(len(cells)),
@@ -271,8 +272,8 @@ def test_another_data_set_of_the_table(
 @pytest.mark.parametrize(
     ("cells", "accuracies", "said"),
     [
-        (["a", "b"], [70.0, np.nan], "cell b has accuracies (0.1, nan, nan)"),
-        (["a", "b"], [70.0, 7000.0], "cell b has accuracies (0.1, 70.0, 70.0)"),
+        (["a", "b"], [70.0, np.nan], "row 1, cell b: cifar10_test is nan, need a percentage"),
+        (["a", "b"], [70.0, 7000.0], "row 1, cell b: cifar10_test is 7000.0, need a percentage"),
         (["a"], [70.0], "the table of 1 cells has no |"),
         ([], np.empty(0), "got 0 cells"),
     ],

@@ -14,7 +14,7 @@ from tolerances import FLOAT64, PROPERTY
 
 from raysubset.errors import DataError
 from raysubset.hpo.curves import POWER_LAW_SPACE, PowerLaw
-from raysubset.hpo.replay import CELL_SPACE, NasBench201, RecordedTrial, Replay, cell_string
+from raysubset.hpo.replay import CELL_SPACE, NasBench201, RecordedTrial, Replay, cell_of
 from raysubset.hpo.space import sample_space
 from raysubset.seeds import generator
 
@@ -145,18 +145,22 @@ CONV = cell(*["nor_conv_3x3"] * 6)
 MIXED = cell("avg_pool_3x3", "nor_conv_1x1", "skip_connect", "nor_conv_1x1", "skip_connect", "none")
 
 
+def name_of(point: dict[str, str]) -> str:
+    return str(cell_of(point))
+
+
 def test_cells_have_the_names_of_the_table() -> None:
     three = "nor_conv_3x3"
-    assert cell_string(CONV) == f"|{three}~0|+|{three}~0|{three}~1|+|{three}~0|{three}~1|{three}~2|"
-    assert cell_string(MIXED) == (
+    assert name_of(CONV) == f"|{three}~0|+|{three}~0|{three}~1|+|{three}~0|{three}~1|{three}~2|"
+    assert name_of(MIXED) == (
         "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|none~2|"
     )
     ops = CELL_SPACE["1<-0"].options  # type: ignore[union-attr]
-    assert len({cell_string(cell(*six)) for six in itertools.product(ops, repeat=6)}) == 15_625
+    assert len({name_of(cell(*six)) for six in itertools.product(ops, repeat=6)}) == 15_625
 
 
 def bench(costs: list[int], **changes: Any) -> NasBench201:
-    names = [cell_string(CONV), cell_string(MIXED)]
+    names = [name_of(CONV), name_of(MIXED)]
     fields: dict[str, Any] = {
         "epoch_costs": np.array(costs),
         "rows": 100,
@@ -192,7 +196,7 @@ def test_a_cell_that_the_table_lacks() -> None:
         ({"curves": {"|a~0|": (0.1, 0.5)}}, r"cell \|a~0\| has accuracies .*need 3 validation"),
         ({"curves": {"|a~0|": (0.1, 0.5, 90.0)}, "test": {"|a~0|": 0.5}}, "shares in"),
         ({"test": {}}, "and the test accuracy"),
-        ({"test": {cell_string(CONV): 0.5, cell_string(MIXED): math.nan}}, "nan"),
+        ({"test": {name_of(CONV): 0.5, name_of(MIXED): math.nan}}, "nan"),
     ],
 )
 def test_tables_that_are_none(changes: dict[str, Any], said: str) -> None:

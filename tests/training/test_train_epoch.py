@@ -15,10 +15,11 @@ from torch.nn.functional import cross_entropy
 from raysubset.errors import DataError, ModelError, NonFiniteLossError
 from raysubset.models.catalog import build_model
 from raysubset.training.checkpoint import load_checkpoint, save_checkpoint
-from raysubset.training.loop import EpochResult, _LossTally, train_epoch
+from raysubset.training.loop import train_epoch
 from raysubset.training.optimizer import build_optimizer
 from raysubset.training.recipe import Recipe
 from raysubset.training.schedule import epoch_progress
+from raysubset.training.tally import EpochResult, LossTally
 from raysubset.training.team import ALONE
 
 if TYPE_CHECKING:
@@ -242,16 +243,16 @@ def test_non_finite_loss_names_epoch_batch_and_rate_and_spares_the_weights(
 def test_a_late_look_finds_the_first_bad_batch() -> None:
     """On an accelerator losses are read 64 at a time: nothing may slip through, also at the end."""
     for bad in (0, 2, 3, 4):
-        tally = _LossTally(epoch=3, every=3, team=ALONE)
+        tally = LossTally(epoch=3, every=3, team=ALONE)
 
-        def run(tally: _LossTally = tally, bad: int = bad) -> EpochResult:
+        def run(tally: LossTally = tally, bad: int = bad) -> EpochResult:
             for batch in range(5):
                 tally.add(torch.full((2,), float("inf") if batch >= bad else 1.0), lr=0.1 * (batch + 1), part=None)
             return tally.result()
 
         with pytest.raises(NonFiniteLossError, match=rf"epoch 3, batch {bad}, at lr=0\.{bad + 1}"):
             run()
-    tally = _LossTally(epoch=0, every=3, team=ALONE)
+    tally = LossTally(epoch=0, every=3, team=ALONE)
     for batch in range(5):
         tally.add(torch.full((2,), float(batch)), lr=0.1, part=None)
     assert tally.result() == EpochResult(samples=10, mean_loss=2.0)

@@ -1,0 +1,207 @@
+"""``raysubset nas``: search an architecture on a chosen part of the data, and say what a benchmark knows of it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from rich.console import Console
+from rich.table import Table
+from typer import Option
+
+from raysubset.cli.defaults import run_label
+from raysubset.data.catalog import data_folder, load_dataset
+from raysubset.errors import InterruptedRunError, OptionsError, UnknownNameError
+from raysubset.nas.table import TableBench
+from raysubset.nas_experiment import (
+    CandidateOptions,
+    NasExperiment,
+    Objective,
+    Score,
+    Split,
+    Statistics,
+    Strategy,
+)
+from raysubset.selection.plan import FirstEpochChoice, SubsetPlan
+from raysubset.selection.ratio import Schedule
+
+if TYPE_CHECKING:
+    from raysubset.data.dataset import Dataset
+    from raysubset.report.nas_info import NasInfo
+    from raysubset.tuning.nas_run import NasRun
+
+TABLE = Path("nasbench201") / "nasbench201.parquet"
+
+
+def nas(
+    space: Annotated[str, Option(help="nb201, nb101 or darts.")] = "nb201",
+    algo: Annotated[
+        str | None, Option(help="spos, rsps, darts, gdas, random or evolution (default: by space).")
+    ] = None,
+    data: Annotated[str, Option(help="cifar10, cifar100, mnist, embedded, or a folder.")] = "cifar10",
+    data_dir: Annotated[Path | None, Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
+    preset: Annotated[str, Option(help="small: minutes on two cores; paper: the papers' sizes.")] = "small",
+    limit: Annotated[int | None, Option(help="Rows of each split (default: the preset's).")] = None,
+    ratio: Annotated[float, Option(help="Mean share of the data an epoch trains on, in (0, 1].")] = 0.5,
+    selector: Annotated[str, Option(help="asp, adaptive-random, full, proxy-data-p1, ...")] = "asp",
+    metric: Annotated[str, Option(help="mixture, gradient, loss, entropy, prediction or random.")] = "mixture",
+    schedule: Annotated[Schedule, Option(help="Subset sizes: large first, or all alike.")] = "dynamic",
+    first_epoch: Annotated[FirstEpochChoice, Option(help="auto is full.")] = "auto",
+    select_every: Annotated[
+        int | None, Option(help="Epochs between selections (default: the selector's).")
+    ] = None,
+    epochs: Annotated[int | None, Option(help="Of the supernet, or of each cell (default: the preset's).")] = None,
+    channels: Annotated[int | None, Option(help="Of the first stage (default: the preset's).")] = None,
+    cells: Annotated[int | None, Option(help="Cells a stage; of a DARTS network altogether.")] = None,
+    strategy: Annotated[Strategy | None, Option(help="Over the supernet: evolution, random, exhaustive.")] = None,
+    candidates: Annotated[int | None, Option(help="Cells judged (default: the preset's).")] = None,
+    objective: Annotated[Objective, Option(help="What random and evolution judge by.")] = "training",
+    statistics: Annotated[Statistics, Option(help="BatchNorm's while a path is judged.")] = "batch",
+    score: Annotated[Score, Option(help="What judges a cell, on validation rows.")] = "accuracy",
+    split: Annotated[
+        Split, Option(help="Sides of darts and gdas: fixed by row, or refreshed each epoch.")
+    ] = "fixed",
+    retrain: Annotated[
+        int | None, Option(help="Epochs of the found DARTS network on all rows, 0 for none.")
+    ] = None,
+    table: Annotated[
+        Path | None, Option(help="Benchmark table (default: nasbench201 in the data folder).")
+    ] = None,
+    compare: Annotated[
+        int, Option(help="Random cells whose scores are compared with the table, 0 for none.")
+    ] = 200,
+    concurrency: Annotated[int, Option(help="Judges at a time (0: what the machine serves).")] = 0,
+    seed: Annotated[int, Option(help="The seed of everything.")] = 0,
+    name: Annotated[str | None, Option(help="Run name (default: space, algorithm and time).")] = None,
+    root: Annotated[Path, Option(envvar="RAYSUBSET_ROOT", help="Folder of all runs.")] = Path("runs"),
+    resume: Annotated[bool, Option("--resume", help="Go on with the run of that name.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Search an architecture on a chosen part of the data, and say what a benchmark knows of it."""
+    from raysubset.tuning.nas_presets import PRESETS, for_digits, nas_preset
+
+    console = Console(stderr=as_json)
+    if preset not in PRESETS:
+        raise UnknownNameError.of("preset", preset, PRESETS)
+    if resume and name is None:
+        raise OptionsError("--resume needs the --name of the run to go on with.")
+    algo = algo or {"nb201": "spos", "darts": "darts"}.get(space, "random")
+    NasExperiment(name="checked", space=space, algo=algo)  # a wrong name is answered before anything is read
+    plan = SubsetPlan(
+        selector=selector,
+        metric=metric,
+        ratio=1.0 if selector in ("full", "infobatch") else ratio,
+        schedule=schedule,
+        first_epoch=first_epoch,
+        select_every=select_every,
+    )
+    sizes = nas_preset(preset, space, algo)
+    loaded = load_dataset(data, data_dir, limit=limit or sizes.limit, allow_fallback=True).shrunk(sizes.shrink)
+    if loaded.note:
+        console.print(loaded.note, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    bench = _table(table, data_dir, space, loaded)
+    colour = len(loaded.input_shape) == 3 and loaded.input_shape[0] == 3
+    options = dict(sizes.options) if colour else for_digits(sizes.options)
+    if epochs is not None:
+        options["recipe"] = replace(options["recipe"], epochs=epochs)
+    options |= {
+        key: value
+        for key, value in (("channels", channels), ("cells", cells), ("retrain_epochs", retrain))
+        if value is not None
+    }
+    judged: CandidateOptions = options.get("candidates", CandidateOptions())
+    judged = replace(
+        judged,
+        strategy=strategy or judged.strategy,
+        count=judged.count if candidates is None else candidates,
+        objective=objective,
+        statistics=statistics,
+        score=score,
+    )
+    experiment = NasExperiment(
+        name=name or f"{space}-{algo}-{run_label(loaded, data)}-{datetime.now():%Y%m%d-%H%M%S}",
+        space=space,
+        algo=algo,
+        plan=plan,
+        split=split,
+        seed=seed,
+        **{**options, "candidates": judged},
+    )
+    info = _search(experiment, loaded, bench, root, console, resume, compare, concurrency)
+    _print(info, root / experiment.name, console, as_json)
+
+
+def _table(path: Path | None, data_dir: Path | None, space: str, data: Dataset) -> TableBench | None:
+    """Read the benchmark: the file that is named, else NAS-Bench-201 where data sets lie, if it is there."""
+    if path is None:
+        folder = data_folder(data_dir)
+        path = None if folder is None else folder / TABLE
+        if space != "nb201" or path is None or not path.exists():
+            return None
+    of_data = data.name if data.name in ("cifar10", "cifar100") else "cifar10"
+    return TableBench.read(path, of_data, complete=space == "nb201")
+
+
+def _search(
+    experiment: NasExperiment,
+    data: Dataset,
+    table: TableBench | None,
+    root: Path,
+    console: Console,
+    resume: bool,
+    compare: int,
+    concurrency: int,
+) -> NasInfo:
+    from raysubset.tuning.nas_run import create_nas_run, open_nas_run, search_architecture
+    from raysubset.tuning.progress import RichProgress
+
+    listener = RichProgress(console)
+    run: NasRun
+    if resume:
+        run = open_nas_run(root / experiment.name, data, listener)
+    else:
+        command = shlex.join(["raysubset", *sys.argv[1:]] if sys.argv[1:2] == ["nas"] else ["python", *sys.argv])
+        run = create_nas_run(experiment, data, root, listener, command=command)
+    run.table, run.compared, run.concurrency = table, compare, concurrency
+    try:
+        return search_architecture(run)
+    except InterruptedRunError as error:
+        command = f"raysubset nas --resume --name {experiment.name} --root {root}"
+        raise InterruptedRunError(f"{error} Go on with: {command} (and the same options otherwise).") from None
+
+
+def _print(info: NasInfo, folder: Path, console: Console, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(asdict(info), indent=2))
+        return
+    shown = Table(show_header=False, box=None, pad_edge=False)
+    for label, value in _lines(info):
+        shown.add_row(label, value)
+    console.print(shown)
+    console.print(f"All of it: {folder}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _lines(info: NasInfo) -> list[tuple[str, str]]:
+    """Say in words what was found and what it cost."""
+    lines = [("found", info.cell or "nothing")]
+    if info.score is not None:
+        lines.append(("score on validation rows", f"{info.score:.4f}"))
+    if info.supernet_epochs is not None and info.supernet_train_s is not None:
+        cost = f"{info.supernet_train_s:.1f} s, {info.supernet_epochs:.1f} passes over {info.dataset}"
+        lines.append(("supernet", f"{cost} ({info.selector}, ratio {info.ratio:g})"))
+    if info.judged:
+        lines.append(("judged", f"{info.judged} cells in {info.judged_s:.1f} s"))
+    if (table := info.table) is not None:
+        lines.append(("table", f"test {table.test:.2%}, rank {table.rank} of {table.cells}"))
+        lines.append(("", f"best {table.best_test:.2%}, median {table.median_test:.2%}"))
+    if (agreed := info.agreement) is not None:
+        interval = "" if agreed.low is None else f" ({agreed.low:.2f} to {agreed.high:.2f})"
+        lines.append(("Kendall's tau, scores to table", f"{agreed.tau:.3f}{interval}, {agreed.cells} cells"))
+    if info.retrained is not None:
+        lines.append(("retrained on all rows", f"test {info.retrained['test_accuracy']:.2%}"))
+    return lines

@@ -1,0 +1,221 @@
+"""NasExperiment: what a search over architectures is made of, as one frozen object. TOML in and out; no Ray."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import tomli_w
+
+from raysubset.errors import OptionsError, UnknownNameError
+from raysubset.nas.space import NetworkSize
+from raysubset.selection.plan import SubsetPlan
+from raysubset.training.bilevel import ArchitectureRecipe
+from raysubset.training.recipe import Recipe
+
+SPACES: tuple[str, ...] = ("nb201", "nb101", "darts")
+ALGORITHMS: Mapping[str, tuple[str, ...]] = {
+    "spos": ("nb201",),
+    "rsps": ("nb201",),
+    "darts": ("nb201", "darts"),
+    "gdas": ("nb201",),
+    "random": SPACES,
+    "evolution": SPACES,
+}
+"""Algorithm -> the spaces it knows a supernet for, or needs none."""
+
+Strategy = Literal["evolution", "random", "exhaustive"]
+Statistics = Literal["batch", "recalibrated"]
+Score = Literal["accuracy", "loss"]
+Objective = Literal["training", "table"]
+Split = Literal["fixed", "refresh"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateOptions:
+    """How cells are proposed and judged.
+
+    Attributes:
+        strategy: Over a trained supernet: "evolution", "random" or "exhaustive".
+        count: Cells judged, but for an exhaustive search.
+        population: Of evolution.
+        rows: Validation rows that judge a cell, a fixed draw; 0 for all.
+        batch: Rows of a batch they are judged in; BatchNorm's batch statistics are over so many.
+        statistics: Of BatchNorm: the "batch"'s own, or "recalibrated" on training rows for each cell.
+        recalibration: Batches of training rows for that.
+        score: What is compared, on the validation rows: "accuracy", or the negated "loss".
+        objective: Of "random" and "evolution" without a supernet: each cell's own short "training", or the
+            "table".
+
+    Raises:
+        OptionsError: A value out of range; all of them in one message.
+    """
+
+    strategy: Strategy = "evolution"
+    count: int = 200
+    population: int = 50
+    rows: int = 0
+    batch: int = 256
+    statistics: Statistics = "batch"
+    recalibration: int = 20
+    score: Score = "accuracy"
+    objective: Objective = "training"
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name}={value!r}, need one of {', '.join(get_args(allowed))}"
+            for name, value, allowed in (
+                ("strategy", self.strategy, Strategy),
+                ("statistics", self.statistics, Statistics),
+                ("score", self.score, Score),
+                ("objective", self.objective, Objective),
+            )
+            if value not in get_args(allowed)
+        ]
+        for name, number, least in (
+            ("count", self.count, 1),
+            ("population", self.population, 1),
+            ("rows", self.rows, 0),
+            ("batch", self.batch, 2),
+            ("recalibration", self.recalibration, 1),
+        ):
+            if number < least:
+                faults.append(f"{name}={number}, need at least {least}")
+        if faults:
+            raise OptionsError.of("CandidateOptions", faults)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NasExperiment:
+    """A search over architectures on one data set.
+
+    Attributes:
+        name: Run name; the run's folder carries it.
+        space: "nb201", "nb101" or "darts".
+        algo: "spos" (single-path one-shot), "rsps" (the same, random search), "darts" (first order), "gdas",
+            "random" or "evolution" (aging evolution).
+        plan: How the supernet (or each cell) chooses its data.
+        recipe: How it trains.
+        architecture: How alpha learns (darts, gdas).
+        channels, cells: Of the networks searched with: channels of the first stage; cells a stage (of a DARTS
+            network altogether).
+        candidates: How cells are proposed and judged.
+        split: Sides of a bilevel search, see `runtime.sides`.
+        validation: Share of the training rows that judges cells, or steers alpha.
+        retrain_epochs: Epochs of the found DARTS network on all rows, 0 for none.
+        retrain_channels, retrain_cells: Of that network.
+        seed: The seed of everything.
+
+    Raises:
+        UnknownNameError: space or algo unknown.
+        OptionsError: The algorithm does not know the space, or a value is out of range.
+    """
+
+    name: str
+    space: str = "nb201"
+    algo: str = "spos"
+    plan: SubsetPlan = field(default_factory=SubsetPlan)
+    recipe: Recipe = field(default_factory=Recipe)
+    architecture: ArchitectureRecipe = field(default_factory=ArchitectureRecipe)
+    channels: int = 16
+    cells: int = 5
+    candidates: CandidateOptions = field(default_factory=CandidateOptions)
+    split: Split = "fixed"
+    validation: float = 0.5
+    retrain_epochs: int = 0
+    retrain_channels: int = 36
+    retrain_cells: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise UnknownNameError.of("space", self.space, SPACES)
+        if self.algo not in ALGORITHMS:
+            raise UnknownNameError.of("algorithm", self.algo, ALGORITHMS)
+        faults = []
+        if self.space not in ALGORITHMS[self.algo]:
+            able = [algo for algo, spaces in ALGORITHMS.items() if self.space in spaces]
+            faults.append(f"algo={self.algo!r} has no supernet of {self.space!r}; there {', '.join(able)} search")
+        if not self.name or self.name != Path(self.name).name or self.name.startswith("."):
+            faults.append(f"name={self.name!r}, need a plain folder name")
+        if self.split not in get_args(Split):
+            faults.append(f"split={self.split!r}, need one of {', '.join(get_args(Split))}")
+        if not 0 < self.validation < 1:
+            faults.append(f"validation={self.validation!r}, need a share in (0, 1)")
+        for name, number, least in (
+            ("channels", self.channels, 1),
+            ("cells", self.cells, 1),
+            ("retrain_epochs", self.retrain_epochs, 0),
+            ("retrain_channels", self.retrain_channels, 1),
+            ("retrain_cells", self.retrain_cells, 1),
+        ):
+            if number < least:
+                faults.append(f"{name}={number}, need at least {least}")
+        if self.retrain_epochs and self.space != "darts":
+            faults.append(
+                f"retrain_epochs={self.retrain_epochs} is for the darts space; others are read from a table"
+            )
+        if faults:
+            raise OptionsError.of("NasExperiment", faults)
+
+    @property
+    def size(self) -> NetworkSize:
+        """Of the networks that are searched with."""
+        return NetworkSize(self.channels, self.cells)
+
+    @property
+    def trains_supernet(self) -> bool:
+        """True where cells share the weights of one training."""
+        return self.algo in ("spos", "rsps", "darts", "gdas")
+
+    @property
+    def is_bilevel(self) -> bool:
+        """True where the architecture is learnt by gradients."""
+        return self.algo in ("darts", "gdas")
+
+    def to_toml(self) -> str:
+        """Return the experiment as TOML."""
+        plain = {key: value for key, value in asdict(self).items() if key not in _PARTS}
+        for part in _PARTS:
+            plain[part] = {key: value for key, value in asdict(getattr(self, part)).items() if value is not None}
+        if not isinstance(self.plan.selector, str):
+            raise OptionsError(f"A selector object ({self.plan.name}) cannot be written to TOML: give its name.")
+        return tomli_w.dumps(plain)
+
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        """Read an experiment; what is left out keeps its default.
+
+        Raises:
+            OptionsError: Not TOML, an unknown key (lists the known ones), or a value out of range.
+        """
+        try:
+            plain = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise OptionsError(f"NasExperiment is not valid TOML: {error}.") from error
+        _refuse_unknown("NasExperiment", plain, cls)
+        for part, kind in _PARTS.items():
+            if part in plain:
+                _refuse_unknown(part, plain[part], kind)
+                table = {key: tuple(v) if isinstance(v, list) else v for key, v in plain[part].items()}
+                plain[part] = kind(**table)
+        return cls(**plain)
+
+
+_PARTS: Mapping[str, Any] = {
+    "plan": SubsetPlan,
+    "recipe": Recipe,
+    "architecture": ArchitectureRecipe,
+    "candidates": CandidateOptions,
+}
+
+
+def _refuse_unknown(name: str, table: Mapping[str, Any], kind: Any) -> None:
+    known = {one.name for one in fields(kind)}
+    if unknown := sorted(set(table) - known):
+        raise OptionsError.of(
+            name, [f"unknown key {key!r}" for key in unknown] + [f"known: {', '.join(sorted(known))}"]
+        )
