@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from rich.console import Console
-from rich.table import Table
 from typer import Option
 
 from raysubset.cli.defaults import run_label
@@ -179,10 +178,10 @@ def _print(info: NasInfo, folder: Path, console: Console, as_json: bool) -> None
     if as_json:
         print(json.dumps(asdict(info), indent=2))
         return
-    shown = Table(show_header=False, box=None, pad_edge=False)
-    for label, value in _lines(info):
-        shown.add_row(label, value)
-    console.print(shown)
+    lines = _lines(info)
+    width = max(len(label) for label, _ in lines)
+    for label, value in lines:
+        console.print(f"{label:{width}}  {value}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"All of it: {folder}", highlight=False, markup=False, soft_wrap=True)
 
 

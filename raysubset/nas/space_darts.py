@@ -10,7 +10,6 @@ References:
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,7 @@ from torch import nn
 from raysubset.nas.darts_network import DartsNetwork
 from raysubset.nas.genotype import CONCAT, NONE, OPS, Edge, Genotype
 from raysubset.nas.space import NetworkSize
-
-if TYPE_CHECKING:
-    from raysubset.report.cell_figure import CellPicture
+from raysubset.report.cell_layout import CellPicture
 
 PAPER_SIZE = NetworkSize(channels=36, cells=20)
 _OPS = tuple(op for position, op in enumerate(OPS) if position != NONE)
@@ -73,7 +70,6 @@ class SpaceDarts:
 
 def genotype_pictures(genotype: Genotype) -> tuple[CellPicture, CellPicture]:
     """Return the normal and the reduction cell for `report.cell_figure.draw_cells`."""
-    from raysubset.report.cell_figure import CellPicture  # matplotlib: not for workers that only train
 
     def picture(title: str, pairs: tuple[Edge, ...]) -> CellPicture:
         nodes = ("cell k-2", "cell k-1", *(str(node) for node in CONCAT), "output")

@@ -68,7 +68,7 @@ class TableBench:
                 name or occurs twice; an accuracy is unknown or outside [0, 100]; a cell is missing from a table
                 that must be complete. Names file, row and column.
 
-        Cost: 0.1 s and 3 MB for 15,625 cells.
+        Cost: of 15,625 cells 0.06 s, 0.2 s if complete; 4 MB.
         """
         if data not in CLASSES:
             raise UnknownNameError.of("data set of a table of cells", data, CLASSES)

@@ -28,17 +28,18 @@ class JudgeWorker:
 
     Args:
         setting: Data and experiment.
-        weights: Of a trained supernet; None: each cell is trained by itself.
+        supernet: Reference to a trained supernet's weights, kept by whoever asks: a restarted worker reads them
+            again. None: each cell is trained by itself.
     """
 
-    def __init__(self, setting: NasSetting, weights: Mapping[str, Tensor] | None) -> None:
+    def __init__(self, setting: NasSetting, supernet: list[ray.ObjectRef[Any]] | None) -> None:
         one_thread()
         rows = setting.open()
         self._judge: Judge
-        if weights is None:
+        if supernet is None:
             self._judge = TrainingJudge(setting.experiment, rows)
         else:
-            self._judge = SupernetJudge(setting.experiment, rows, weights)
+            self._judge = SupernetJudge(setting.experiment, rows, ray.get(supernet[0]))
 
     def judge(self, cells: Sequence[str]) -> list[Judgement]:
         """Return a judgement of each."""
@@ -61,15 +62,14 @@ class JudgePool:
         self, setting: NasSetting, weights: Mapping[str, Tensor] | None, slots: Slots, chunk: int
     ) -> None:
         self._chunk = chunk
-        stored, kept = ray.put(setting), ray.put(weights)
+        self._weights = None if weights is None else [ray.put(weights)]
         worker = ray.remote(JudgeWorker).options(
             num_cpus=slots.cpus,
             num_gpus=slots.gpus,
             max_restarts=POLICIES[Fault.WORKER].retries,
             max_task_retries=POLICIES[Fault.WORKER].retries,
         )
-        self._held = (stored, kept)  # a restarted actor reads its arguments again
-        self._actors: list[Any] = [worker.remote(stored, kept) for _ in range(slots.concurrency)]
+        self._actors: list[Any] = [worker.remote(setting, self._weights) for _ in range(slots.concurrency)]
 
     def judge(self, cells: Sequence[str]) -> Iterator[Judgement]:
         """Yield the judgements of ``cells`` as they come in.

@@ -28,11 +28,13 @@ from raysubset.data.dataset import Dataset
 from raysubset.data.split import stratified_split
 from raysubset.errors import DataError, OptionsError, RunExistsError, StorageError
 from raysubset.models.catalog import build_model
+from raysubset.nas.pictures import cell_pictures
 from raysubset.nas.space import CellSpace
 from raysubset.nas.strategies import AgingEvolution, Evolution, Listed, Strategy, draw_distinct, random_search
 from raysubset.nas.table import TableBench
 from raysubset.nas_experiment import NasExperiment
 from raysubset.report.agreement import agreement
+from raysubset.report.cell_figure import draw_cells
 from raysubset.report.nas_info import NasInfo, RankAgreement, TableVerdict
 from raysubset.runtime.architectures import derived_cell, final_builder, find_space, supernet_builder
 from raysubset.runtime.judges import Judgement
@@ -169,7 +171,7 @@ def search_architecture(run: NasRun) -> NasInfo:
         return run.info
     with ray_session():
         slots = cluster_slots(run.concurrency)
-        setting = _setting(run, slots)
+        setting = place_rows(run, slots)
         if experiment.trains_supernet:
             _search_supernet(run, setting, slots)
         else:
@@ -183,7 +185,8 @@ def search_architecture(run: NasRun) -> NasInfo:
     return run.info
 
 
-def _setting(run: NasRun, slots: Slots) -> NasSetting:
+def place_rows(run: NasRun, slots: Slots) -> NasSetting:
+    """Put the rows into the object store; returns all that trainings and judges share."""
     rows, held_out, transform = place(run.data, *split_rows(run.experiment, run.data))
     device = "cuda" if slots.gpus > 0 else "cpu"
     return NasSetting(run.experiment, rows, held_out, transform, run.data.num_classes, device, CHECKPOINT_EVERY_S)
@@ -310,6 +313,9 @@ def _found(run: NasRun, cell: str, score: float | None) -> None:
             valid, table.test(cell), table.rank(cell), len(table.cells()), best, table.median_test
         )
     run.note(cell=cell, score=score, table=verdict)
+    pictures = cell_pictures(find_space(run.experiment.space).parse(cell), run.experiment.name)
+    for kind in ("svg", "png"):
+        draw_cells(run.folder / f"cell.{kind}", pictures)
 
 
 def _retrain(run: NasRun, setting: NasSetting, slots: Slots) -> None:

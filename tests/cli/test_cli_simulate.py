@@ -269,6 +269,21 @@ def test_another_data_set_of_the_table(
     assert "lacks imagenet16_120_test; it has arch, cifar10_valid_12ep" in " ".join(err.split())
 
 
+def test_curves_join_chance_to_what_is_known(tmp_path: Path) -> None:
+    """Epochs 0, 4 and 12 of validation, then the test, the only accuracy there is after 200."""
+    known = {
+        "cifar100_valid_12ep": [20.0, 21.0],
+        "cifar100_valid_4ep": [10.0, 11.0],
+        "cifar100_test": [70.0, 71.0],
+    }
+    path = tmp_path / "table.parquet"
+    parquet.write_table(pa.table({"arch": ["a", "b"], **known}), path)
+    table = read_task(f"nasbench201:{path}", None, None, None, "cifar100").make(0)
+    assert table.knots == (0, 4, 12, 200)
+    assert table.curves == {"a": (0.01, 0.1, 0.2, 0.7), "b": (0.01, 0.11, 0.21, 0.71)}
+    assert table.test == {"a": 0.7, "b": 0.71}
+
+
 @pytest.mark.parametrize(
     ("cells", "accuracies", "said"),
     [
