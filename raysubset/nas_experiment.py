@@ -154,6 +154,8 @@ class NasExperiment:
         ):
             if number < least:
                 faults.append(f"{name}={number}, need at least {least}")
+        if self.space == "darts" and self.algo == "darts" and self.cells < 3:
+            faults.append(f"cells={self.cells}: two of a DARTS network's cells reduce; need 3, or none is normal")
         if self.retrain_epochs and self.space != "darts":
             faults.append(
                 f"retrain_epochs={self.retrain_epochs} is for the darts space; others are read from a table"

@@ -100,7 +100,9 @@ def nas(
         select_every=select_every,
     )
     sizes = nas_preset(preset, space, algo)
-    loaded = load_dataset(data, data_dir, limit=limit or sizes.limit, allow_fallback=True).shrunk(sizes.shrink)
+    loaded = load_dataset(
+        data, data_dir, limit=sizes.limit if limit is None else limit, allow_fallback=True
+    ).shrunk(sizes.shrink)
     if loaded.note:
         console.print(loaded.note, style="yellow", highlight=False, markup=False, soft_wrap=True)
     bench = _table(table, data_dir, space, loaded)

@@ -92,14 +92,16 @@ class FactorizedReduce(nn.Module):
     """ReLU, two 1x1 convolutions of stride 2 (the second begins a pixel further on), BatchNorm: halves the image.
 
     Each makes half of the channels; the image is padded at its end to even sides, so that both see as many pixels.
+    Pixels are taken first and convolved then: oneDNN's backward pass of a strided 1x1 convolution writes past its
+    memory where pixels lie channels last and there are fewer than 16 (github.com/uxlfoundation/oneDNN/issues/6035).
     """
 
     def __init__(self, incoming: int, outgoing: int, *, affine: bool, copies: int = 1) -> None:
         super().__init__()
         self.copies = copies
         even = outgoing // 2
-        self.even = nn.Conv2d(incoming, copies * even, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(incoming, copies * (outgoing - even), 1, stride=2, bias=False)
+        self.even = nn.Conv2d(incoming, copies * even, 1, bias=False)
+        self.odd = nn.Conv2d(incoming, copies * (outgoing - even), 1, bias=False)
         self.norm = nn.BatchNorm2d(copies * outgoing, affine=affine)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -108,7 +110,7 @@ class FactorizedReduce(nn.Module):
         height, width = active.shape[2:]
         if height % 2 or width % 2:
             active = pad(active, (0, width % 2, 0, height % 2))
-        halves = [self.even(active), self.odd(active[:, :, 1:, 1:])]
+        halves = [self.even(active[:, :, ::2, ::2]), self.odd(active[:, :, 1::2, 1::2])]
         if self.copies > 1:
             halves = [half.view(len(half), self.copies, -1, *half.shape[2:]) for half in halves]
         normed: Tensor = self.norm(torch.cat(halves, dim=-3).flatten(1, -3))

@@ -28,7 +28,7 @@ from raysubset.nas.space import NetworkSize
 PAPER_SIZE = NetworkSize(channels=128, cells=3)
 STACKS = 3
 
-_BN_EPSILON, _BN_MOMENTUM = 1e-5, 0.003  # the benchmark keeps 0.997 of the running statistics
+_BN_EPSILON = 1e-5  # as the benchmark's
 _KERNEL = {"conv3x3-bn-relu": 3, "conv1x1-bn-relu": 1}
 _TRUNCATED_SD = 0.87962566103423978  # of a standard normal cut off at two standard deviations
 
@@ -37,6 +37,10 @@ def network101(
     cell: Cell101, num_classes: int, input_shape: tuple[int, ...], size: NetworkSize = PAPER_SIZE
 ) -> nn.Module:
     """Build the cell's network for float32[B, C, H, W], its weights drawn from torch's global generator.
+
+    BatchNorm takes a tenth of each batch into its running statistics. The benchmark takes 0.003, of which 640
+    steps leave 15 % of what they began with: networks trained for minutes would be judged by statistics that never
+    were theirs.
 
     Args:
         cell: Of every module.
@@ -116,7 +120,7 @@ class ConvBnRelu(nn.Sequential):
         convolution = nn.Conv2d(incoming, outgoing, kernel, padding=kernel // 2, bias=False)
         sd = math.sqrt(1 / (incoming * kernel**2)) / _TRUNCATED_SD
         nn.init.trunc_normal_(convolution.weight, std=sd, a=-2 * sd, b=2 * sd)
-        norm = nn.BatchNorm2d(outgoing, eps=_BN_EPSILON, momentum=_BN_MOMENTUM)
+        norm = nn.BatchNorm2d(outgoing, eps=_BN_EPSILON)
         super().__init__(convolution, norm, nn.ReLU(inplace=True))
 
 

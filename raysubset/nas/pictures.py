@@ -8,7 +8,7 @@ from raysubset.nas.cell101 import Cell101
 from raysubset.nas.cell201 import EDGES, OPS, Cell201
 from raysubset.nas.genotype import Genotype
 from raysubset.nas.space_darts import genotype_pictures
-from raysubset.report.cell_figure import CellPicture
+from raysubset.report.cell_layout import CellPicture
 
 
 def cell_pictures(cell: Hashable, title: str) -> list[CellPicture]:

@@ -1,4 +1,4 @@
-"""Pictures of cells: nodes from left to right, what is done on the way from one to another written on the arrow."""
+"""Pictures of cells: nodes from left to right, on each arrow what is done on the way."""
 
 from __future__ import annotations
 
@@ -23,13 +23,11 @@ from raysubset.report.svg import BLUE, GREEN, GREY, ORANGE, PURPLE
 _MARGIN, _TITLE, _CORNER = 0.18, 0.34, 0.08  # inches, as everything here: the axes' units
 _FAMILY, _FONT, _TITLE_FONT, _DPI = "DejaVu Sans", 8.5, 11.0, 200  # the family comes with matplotlib
 _TEXT, _INK, _NODE_TINT = "#1a1a1a", "#546e7a", "#eceff1"
-_KINDS = {
-    "none": GREY,
-    "skip": GREEN,
-    "pool": ORANGE,
-    "dil": PURPLE,
-    "conv": BLUE,
-}  # the first that a name contains
+_STYLE: Any = {  # matplotlib's own type for the keys differs between releases
+    "font.family": _FAMILY, "svg.fonttype": "none", "svg.hashsalt": "raysubset", "text.parse_math": False,
+}  # fmt: skip
+# Of a name's kinds the first counts: dil_conv_3x3 is dilated, not merely a convolution.
+_KINDS = {"none": GREY, "skip": GREEN, "pool": ORANGE, "dil": PURPLE, "conv": BLUE}
 
 
 def draw_cells(path: Path, cells: Sequence[CellPicture]) -> None:
@@ -50,13 +48,7 @@ def draw_cells(path: Path, cells: Sequence[CellPicture]) -> None:
     faults += [] if cells else ["no cells"]
     if faults:
         raise OptionsError.of("draw_cells", faults)
-    style: Any = {
-        "font.family": _FAMILY,
-        "svg.fonttype": "none",
-        "svg.hashsalt": "raysubset",
-        "text.parse_math": False,
-    }  # as in svg.py
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(_STYLE):
         buffer = io.BytesIO()
         metadata = {"Creator": None, "Date": None} if kind == "svg" else {"Software": None}
         _figure(cells).savefig(buffer, format=kind, dpi=_DPI, metadata=metadata)

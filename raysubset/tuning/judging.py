@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,6 @@ from time import perf_counter
 from typing import Any
 
 import ray
-from ray.util import ActorPool
 from torch import Tensor
 
 from raysubset.errors import RecordError, WorkersError
@@ -47,9 +47,10 @@ class JudgeWorker:
 
 
 class JudgePool:
-    """As many judges as there are places; they end with the block.
+    """As many judges as there are places, until `close`.
 
-    Which worker judges a cell changes nothing of the judgement, so a worker that died may be asked again.
+    Which worker judges a cell changes nothing of the judgement, so what a worker that died was asked is asked of
+    another. (Ray's own restarts would want the constructor's arguments kept alive, and say so at every start.)
 
     Args:
         setting: Data and experiment.
@@ -61,39 +62,51 @@ class JudgePool:
     def __init__(
         self, setting: NasSetting, weights: Mapping[str, Tensor] | None, slots: Slots, chunk: int
     ) -> None:
-        self._chunk = chunk
+        self._chunk, self._setting = chunk, setting
         self._weights = None if weights is None else [ray.put(weights)]
-        worker = ray.remote(JudgeWorker).options(
-            num_cpus=slots.cpus,
-            num_gpus=slots.gpus,
-            max_restarts=POLICIES[Fault.WORKER].retries,
-            max_task_retries=POLICIES[Fault.WORKER].retries,
-        )
-        self._actors: list[Any] = [worker.remote(setting, self._weights) for _ in range(slots.concurrency)]
+        self._worker = ray.remote(JudgeWorker).options(num_cpus=slots.cpus, num_gpus=slots.gpus)
+        self._actors: list[Any] = [self._start() for _ in range(slots.concurrency)]
+        self._deaths_left = POLICIES[Fault.WORKER].retries * slots.concurrency
+
+    def _start(self) -> Any:
+        return self._worker.remote(self._setting, self._weights)
 
     def judge(self, cells: Sequence[str]) -> Iterator[Judgement]:
         """Yield the judgements of ``cells`` as they come in.
 
         Raises:
-            WorkersError: A worker died more often than the failure policy allows.
+            WorkersError: Workers died more often than the failure policy allows.
         """
-        pool = ActorPool(self._actors)
-        try:
-            for judged in pool.map_unordered(
-                _ask, [cells[i : i + self._chunk] for i in range(0, len(cells), self._chunk)]
-            ):
-                yield from judged
-        except ray.exceptions.RayActorError as error:
-            raise WorkersError(f"A worker that judges candidates died for good: {error}") from error
+        waiting = deque(cells[i : i + self._chunk] for i in range(0, len(cells), self._chunk))
+        busy: dict[Any, tuple[Any, Sequence[str]]] = {}
+        idle = list(self._actors)
+        while waiting or busy:
+            while waiting and idle:
+                actor, chunk = idle.pop(), waiting.popleft()
+                busy[actor.judge.remote(chunk)] = actor, chunk
+            (ready, *_), _ = ray.wait(list(busy))
+            actor, chunk = busy.pop(ready)
+            try:
+                judged = ray.get(ready)
+            except ray.exceptions.RayActorError as error:
+                actor = self._replaced(actor, error)
+                waiting.appendleft(chunk)
+                judged = []
+            idle.append(actor)
+            yield from judged
+
+    def _replaced(self, dead: Any, error: Exception) -> Any:
+        """Start another worker in the place of one that died."""
+        if self._deaths_left == 0:
+            raise WorkersError(f"The workers that judge candidates die again and again: {error}") from error
+        self._deaths_left -= 1
+        self._actors[self._actors.index(dead)] = fresh = self._start()
+        return fresh
 
     def close(self) -> None:
         """End the workers."""
         for actor in self._actors:
             ray.kill(actor)
-
-
-def _ask(actor: Any, cells: Sequence[str]) -> Any:
-    return actor.judge.remote(cells)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@
               nas.json            what was found and what it cost, rewritten after every stage
               records.jsonl       one line an epoch of every training
               candidates.jsonl    one line a judged cell
+              supernet/           its weights
               alphas.jsonl        the architecture's probabilities by epoch (darts, gdas)
               cell.svg, cell.png  the found cell
               tune/<stage>/       Ray Tune's own files and checkpoints
@@ -42,7 +43,7 @@ from raysubset.runtime.place import place
 from raysubset.runtime.session import Slots, cluster_slots, ray_session
 from raysubset.runtime.store import store_split
 from raysubset.selection.plan import SubsetPlan
-from raysubset.training.checkpoint import load_checkpoint
+from raysubset.training.checkpoint import load_checkpoint, save_checkpoint
 from raysubset.tuning.judging import CANDIDATES_FILE, CandidateLog, JudgePool, chunk_size
 from raysubset.tuning.nas_stage import train_stage
 from raysubset.tuning.nas_trainable import FinalTraining, NasSetting
@@ -50,6 +51,7 @@ from raysubset.tuning.recorder import Listener
 from raysubset.tuning.stage import CHECKPOINT_EVERY_S
 
 EXPERIMENT_FILE = "nas.toml"
+SUPERNET_FOLDER = "supernet"
 CUTOUT = 16  # pixels: half an image of 32
 
 
@@ -193,16 +195,18 @@ def place_rows(run: NasRun, slots: Slots) -> NasSetting:
 
 
 def _search_supernet(run: NasRun, setting: NasSetting, slots: Slots) -> None:
-    experiment = run.experiment
-    trained = train_stage("supernet", setting, slots, run.folder, run.listener, _planned_samples(run))
-    last = trained.last
-    run.note(
-        supernet_wall_s=last.finished_s,
-        supernet_train_s=trained.train_s,
-        supernet_samples=last.samples_consumed,
-        supernet_epochs=last.equiv_epochs,
-    )
-    weights = load_checkpoint(trained.checkpoint)["model"]
+    experiment, kept = run.experiment, run.folder / SUPERNET_FOLDER
+    if not kept.exists():
+        trained = train_stage("supernet", setting, slots, run.folder, run.listener, _planned_samples(run))
+        last = trained.last
+        run.note(
+            supernet_wall_s=last.finished_s,
+            supernet_train_s=trained.train_s,
+            supernet_samples=last.samples_consumed,
+            supernet_epochs=last.equiv_epochs,
+        )
+        save_checkpoint(kept, {"model": load_checkpoint(trained.checkpoint)["model"]})
+    weights = load_checkpoint(kept)["model"]
     if experiment.is_bilevel:
         network = build_model(
             supernet_builder(experiment),

@@ -126,7 +126,10 @@ def test_more_different_cells_than_there_are_is_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "phrase"),
     [
-        (lambda: Evolution(SPACE, 0, candidates=0, population=5, parents=6, rate=0.0), "parents=6.*candidates=0.*rate"),
+        (
+            lambda: Evolution(SPACE, 0, candidates=0, population=5, parents=6, rate=0.0),
+            "parents=6.*candidates=0.*rate",
+        ),
         (lambda: AgingEvolution(SPACE, 0, candidates=0, population=5, sample=6), "sample=6.*candidates=0"),
     ],
 )

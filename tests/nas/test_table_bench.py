@@ -201,7 +201,7 @@ def test_a_table_that_is_not_complete(tmp_path: Path) -> None:
             r"has 15,623 cells, need exactly the 15,625 .*: 2 are missing, the first is \|none~0",
         ),
         ([*names, "x", "w"], "has 15,627 cells, .*: 2 are none of them, the first is x"),
-        ([*names[1:], "x"], "1 are missing, the first is .*none~2|; 1 are none of them, the first is x"),
+        ([*names[1:], "x"], r"1 are missing, the first is .*none~2\|; 1 are none of them, the first is x"),
     ):
         with pytest.raises(DataError, match=said):
             read_whole(tmp_path / "t.parquet", wrong)
