@@ -35,7 +35,7 @@ def read_array(name: str, path: Path) -> NDArray[Any]:
         DataError: The file cannot be read or is no .npy file.
         SelectionError: Shape, dtype or a value does not fit.
     """
-    values = _read(name, path)
+    values = raw_array(name, path)
     if name == "ids":
         return _distinct(values)
     if name.endswith("labels"):
@@ -92,7 +92,12 @@ def _same_width(arrays: Arrays, one: str, other: str) -> None:
         raise SelectionError(f"{one} and {other} belong to one model, but have {widths} columns.")
 
 
-def _read(name: str, path: Path) -> NDArray[Any]:
+def raw_array(name: str, path: Path) -> NDArray[Any]:
+    """Read one array as it is.
+
+    Raises:
+        DataError: The file cannot be read or is no .npy file.
+    """
     try:
         values = np.load(path, allow_pickle=False)
     except OSError as error:

@@ -32,7 +32,7 @@ from raysubset.selection.ratio import Schedule
 if TYPE_CHECKING:
     from raysubset.data.dataset import Dataset
     from raysubset.report.nas_info import NasInfo
-    from raysubset.tuning.nas_run import NasRun
+    from raysubset.tuning.nas_run import NasRun, SplitRows
 
 TABLE = Path("nasbench201") / "nasbench201.parquet"
 
@@ -68,6 +68,8 @@ def nas(
     retrain: Annotated[
         int | None, Option(help="Epochs of the found DARTS network on all rows, 0 for none.")
     ] = None,
+    train_rows: Annotated[Path | None, Option(help="int64 .npy of rows that train (a split of your own).")] = None,
+    validation_rows: Annotated[Path | None, Option(help="int64 .npy of rows that judge.")] = None,
     table: Annotated[
         Path | None, Option(help="Benchmark table (default: nasbench201 in the data folder).")
     ] = None,
@@ -133,7 +135,10 @@ def nas(
         seed=seed,
         **{**options, "candidates": judged},
     )
-    info = _search(experiment, loaded, bench, root, console, resume, compare, concurrency)
+    split_rows = _rows(train_rows, validation_rows)
+    run = _opened(experiment, loaded, root, console, resume, split_rows)
+    run.table, run.compared, run.concurrency = bench, compare, concurrency
+    info = _search(run)
     _print(info, root / experiment.name, console, as_json)
 
 
@@ -148,31 +153,38 @@ def _table(path: Path | None, data_dir: Path | None, space: str, data: Dataset) 
     return TableBench.read(path, of_data, complete=space == "nb201")
 
 
-def _search(
-    experiment: NasExperiment,
-    data: Dataset,
-    table: TableBench | None,
-    root: Path,
-    console: Console,
-    resume: bool,
-    compare: int,
-    concurrency: int,
-) -> NasInfo:
-    from raysubset.tuning.nas_run import create_nas_run, open_nas_run, search_architecture
+def _rows(train: Path | None, validation: Path | None) -> SplitRows | None:
+    """Read a split that was given as two files of row numbers."""
+    if train is None and validation is None:
+        return None
+    if train is None or validation is None:
+        raise OptionsError("--train-rows and --validation-rows go together: give both or none.")
+    from raysubset.cli.arrays import raw_array
+    from raysubset.tuning.nas_run import SplitRows
+
+    return SplitRows(raw_array("train-rows", train), raw_array("validation-rows", validation))
+
+
+def _opened(
+    experiment: NasExperiment, data: Dataset, root: Path, console: Console, resume: bool, rows: SplitRows | None
+) -> NasRun:
+    from raysubset.tuning.nas_run import create_nas_run, open_nas_run
     from raysubset.tuning.progress import RichProgress
 
     listener = RichProgress(console)
-    run: NasRun
     if resume:
-        run = open_nas_run(root / experiment.name, data, listener)
-    else:
-        command = shlex.join(["raysubset", *sys.argv[1:]] if sys.argv[1:2] == ["nas"] else ["python", *sys.argv])
-        run = create_nas_run(experiment, data, root, listener, command=command)
-    run.table, run.compared, run.concurrency = table, compare, concurrency
+        return open_nas_run(root / experiment.name, data, listener)
+    command = shlex.join(["raysubset", *sys.argv[1:]] if sys.argv[1:2] == ["nas"] else ["python", *sys.argv])
+    return create_nas_run(experiment, data, root, listener, command=command, rows=rows)
+
+
+def _search(run: NasRun) -> NasInfo:
+    from raysubset.tuning.nas_run import search_architecture
+
     try:
         return search_architecture(run)
     except InterruptedRunError as error:
-        command = f"raysubset nas --resume --name {experiment.name} --root {root}"
+        command = f"raysubset nas --resume --name {run.experiment.name} --root {run.folder.parent}"
         raise InterruptedRunError(f"{error} Go on with: {command} (and the same options otherwise).") from None
 
 

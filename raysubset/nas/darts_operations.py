@@ -93,7 +93,7 @@ class FactorizedReduce(nn.Module):
 
     Each makes half of the channels; the image is padded at its end to even sides, so that both see as many pixels.
     Pixels are taken first and convolved then: oneDNN's backward pass of a strided 1x1 convolution writes past its
-    memory where pixels lie channels last and there are fewer than 16 (github.com/uxlfoundation/oneDNN/issues/6035).
+    memory where pixels lie channels last and there are fewer than 16 (uxlfoundation/oneDNN, issue 6035).
     """
 
     def __init__(self, incoming: int, outgoing: int, *, affine: bool, copies: int = 1) -> None:

@@ -93,15 +93,23 @@ def open_sides(
     Raises:
         BudgetError: The ratio leaves a side without a row.
     """
-    smallest = min(len(weights), len(architecture)) if mode == "fixed" else len(weights) + len(architecture)
-    least = 1 if mode == "fixed" else 2
-    if round(spec.plan.ratio * smallest) < least:
-        raise BudgetError(
-            f"ratio={spec.plan.ratio:g} of {len(weights)} rows for the weights and {len(architecture)} for the "
-            "architecture leaves one of them without a row. Take a larger ratio, or more rows."
-        )
+    check_sides(mode, len(weights), len(architecture), spec.plan.ratio)
     kind = FixedSides if mode == "fixed" else RefreshedSides
     return kind(weights, architecture, spec, knowing)
+
+
+def check_sides(mode: SplitMode, weights: int, architecture: int, ratio: float) -> None:
+    """Refuse a mean subset that leaves a side of so many rows without one.
+
+    Raises:
+        BudgetError: It does.
+    """
+    pool, least = (min(weights, architecture), 1) if mode == "fixed" else (weights + architecture, 2)
+    if round(ratio * pool) < least:
+        raise BudgetError(
+            f"ratio={ratio:g} of {weights} rows for the weights and {architecture} for the architecture leaves "
+            "one of them without a row. Take a larger ratio, or more rows."
+        )
 
 
 class FixedSides:

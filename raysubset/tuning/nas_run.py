@@ -1,6 +1,7 @@
 """An architecture search from data to a cell: train a supernet, judge candidates, ask the table, draw, retrain.
 
 <root>/<name>/nas.toml            what was asked
+              rows.npz            which rows train and which judge
               nas.json            what was found and what it cost, rewritten after every stage
               records.jsonl       one line an epoch of every training
               candidates.jsonl    one line a judged cell
@@ -20,10 +21,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from raysubset.data.dataset import Dataset
 from raysubset.data.split import stratified_split
@@ -41,6 +43,7 @@ from raysubset.runtime.architectures import derived_cell, final_builder, find_sp
 from raysubset.runtime.judges import Judgement
 from raysubset.runtime.place import place
 from raysubset.runtime.session import Slots, cluster_slots, ray_session
+from raysubset.runtime.sides import check_sides
 from raysubset.runtime.store import store_split
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.checkpoint import load_checkpoint, save_checkpoint
@@ -51,8 +54,16 @@ from raysubset.tuning.recorder import Listener
 from raysubset.tuning.stage import CHECKPOINT_EVERY_S
 
 EXPERIMENT_FILE = "nas.toml"
+ROWS_FILE = "rows.npz"
 SUPERNET_FOLDER = "supernet"
 CUTOUT = 16  # pixels: half an image of 32
+
+
+class SplitRows(NamedTuple):
+    """Rows that train and rows that judge: int64[], disjoint."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -64,6 +75,7 @@ class NasRun:
         experiment: What was asked.
         data: The data set.
         info: What is known so far; nas.json mirrors it.
+        rows: Of ``data.train``: those that train and those that judge (or steer alpha).
         listener: Follows the trainings.
         table: A benchmark table of the space, or None.
         compared: Cells, drawn at random, whose scores are compared with the table's; 0 for none.
@@ -75,6 +87,7 @@ class NasRun:
     data: Dataset
     info: NasInfo
     listener: Listener
+    rows: SplitRows
     table: TableBench | None = None
     compared: int = 200
     concurrency: int = 0
@@ -86,16 +99,34 @@ class NasRun:
 
 
 def create_nas_run(
-    experiment: NasExperiment, data: Dataset, root: Path, listener: Listener, *, command: str
+    experiment: NasExperiment,
+    data: Dataset,
+    root: Path,
+    listener: Listener,
+    *,
+    command: str,
+    rows: SplitRows | None = None,
 ) -> NasRun:
     """Make a new search's folder; nothing is left behind if the experiment does not fit the data.
 
+    Args:
+        experiment: What to search.
+        data: The data set.
+        root: Folder of all runs.
+        listener: Follows the trainings.
+        command: The command line that repeats the run.
+        rows: Rows that train and rows that judge, e.g. a benchmark's own split; None: a stratified draw.
+
     Raises:
         RunExistsError: The name is taken.
+        DataError: A row judges and trains, occurs twice, or is none of the data's.
+        BudgetError: The plan's budget does not fit the rows.
         OptionsError: The networks do not fit the data's inputs.
         StorageError: The folder cannot be written.
     """
-    train, validation = split_rows(experiment, data)
+    rows = split_rows(experiment, data) if rows is None else rows
+    check_rows(rows, len(data.train))
+    _check_budget(experiment, rows)
     if experiment.trains_supernet:
         builder = supernet_builder(experiment)
         build_model(builder, num_classes=data.num_classes, input_shape=data.input_shape, seed=0)
@@ -104,14 +135,15 @@ def create_nas_run(
         raise RunExistsError(
             f"Run {experiment.name!r} exists in {root}. Go on with it by --resume, or choose another --name."
         )
-    info = _describe(experiment, data, len(train), len(validation), command)
+    info = _describe(experiment, data, len(rows.train), len(rows.validation), command)
     try:
         folder.mkdir(parents=True)
         (folder / EXPERIMENT_FILE).write_text(experiment.to_toml(), encoding="utf-8")
+        np.savez_compressed(folder / ROWS_FILE, train=rows.train, validation=rows.validation)
     except OSError as error:
         raise StorageError(f"Cannot write the run's folder {folder}: {error.strerror or error}.") from error
     info.write(folder)
-    return NasRun(folder, experiment, data, info, listener)
+    return NasRun(folder, experiment, data, info, listener, rows)
 
 
 def open_nas_run(folder: Path, data: Dataset, listener: Listener) -> NasRun:
@@ -125,12 +157,41 @@ def open_nas_run(folder: Path, data: Dataset, listener: Listener) -> NasRun:
     if info.fingerprint != (now := data.fingerprint()):
         raise DataError(f"Run {info.name!r} began on data {info.fingerprint} ({info.dataset}); these are {now}.")
     experiment = NasExperiment.from_toml((folder / EXPERIMENT_FILE).read_text(encoding="utf-8"))
-    return NasRun(folder, experiment, data, info, listener)
+    with np.load(folder / ROWS_FILE) as kept:
+        rows = SplitRows(kept["train"], kept["validation"])
+    return NasRun(folder, experiment, data, info, listener, rows)
 
 
-def split_rows(experiment: NasExperiment, data: Dataset) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def check_rows(rows: SplitRows, n: int) -> None:
+    """Refuse a split that would judge by what was trained on.
+
+    Raises:
+        DataError: A row is on both sides or twice on one, lies outside [0, n), or a side is empty.
+    """
+    for side, index in zip(rows._fields, rows, strict=True):
+        if index.ndim != 1 or not np.issubdtype(index.dtype, np.integer) or len(index) == 0:
+            raise DataError(f"The {side} rows must be integers[k], at least one, got {index.dtype}{index.shape}.")
+        if index.min() < 0 or index.max() >= n:
+            raise DataError(f"The {side} rows span [{index.min()}, {index.max()}], allowed [0, {n}).")
+        if len(np.unique(index)) < len(index):
+            raise DataError(f"The {side} rows repeat: {len(index)} given, {len(np.unique(index))} distinct.")
+    if len(both := np.intersect1d(rows.train, rows.validation)):
+        raise DataError(
+            f"Validation overlaps train in {len(both)} rows, {both[0]} among them: a cell would be judged by rows "
+            "its weights were trained on."
+        )
+
+
+def _check_budget(experiment: NasExperiment, rows: SplitRows) -> None:
+    plan, epochs = experiment.plan.resolved("full"), experiment.recipe.epochs
+    if experiment.is_bilevel:
+        check_sides(experiment.split, len(rows.train), len(rows.validation), plan.ratio)
+    plan.timetable(len(rows.train), epochs)
+
+
+def split_rows(experiment: NasExperiment, data: Dataset) -> SplitRows:
     """Return which rows train and which judge, ascending, disjoint: stratified, fixed by the seed."""
-    return stratified_split(data.train.labels, experiment.validation, experiment.seed)
+    return SplitRows(*stratified_split(data.train.labels, experiment.validation, experiment.seed))
 
 
 def _describe(experiment: NasExperiment, data: Dataset, n_train: int, n_validation: int, command: str) -> NasInfo:
@@ -189,7 +250,7 @@ def search_architecture(run: NasRun) -> NasInfo:
 
 def place_rows(run: NasRun, slots: Slots) -> NasSetting:
     """Put the rows into the object store; returns all that trainings and judges share."""
-    rows, held_out, transform = place(run.data, *split_rows(run.experiment, run.data))
+    rows, held_out, transform = place(run.data, *run.rows)
     device = "cuda" if slots.gpus > 0 else "cpu"
     return NasSetting(run.experiment, rows, held_out, transform, run.data.num_classes, device, CHECKPOINT_EVERY_S)
 
@@ -330,7 +391,7 @@ def _retrain(run: NasRun, setting: NasSetting, slots: Slots) -> None:
     """
     if run.data.test is None:
         raise DataError(f"{run.data.name} has no test rows to judge the retrained network by.")
-    rows = place(run.data, np.arange(len(run.data.train)), split_rows(run.experiment, run.data)[1])
+    rows = place(run.data, np.arange(len(run.data.train)), run.rows.validation)
     final = replace(
         setting,
         train=rows.train,

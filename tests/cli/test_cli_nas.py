@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from raysubset.cli.app import run
@@ -57,6 +58,35 @@ def test_a_table_that_lacks_cells_is_refused(tmp_path: Path, capsys: pytest.Capt
     assert "15,624" in refused(capsys, "--table", "t.csv")
     (tmp_path / "t.csv").write_text(f"arch,cifar10_test\n{cell},10\n{cell},10\n")
     assert "rows 0 and 1 are the same cell" in refused(capsys, "--table", "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "phrase"),
+    [
+        ([0, 1, 2], [2, 3], "Validation overlaps train in 1 rows, 2 among them"),
+        ([0, 1, 1], [2, 3], "train rows repeat: 3 given, 2 distinct"),
+        ([0, 1], [2, 9999], "validation rows span [2, 9999]"),
+        ([0, 1], [], "validation rows must be integers[k], at least one"),
+        ([0.5, 1], [2], "train rows must be integers"),
+    ],
+)
+def test_a_split_of_ones_own_is_checked(
+    train: list[float], validation: list[float], phrase: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("train.npy", np.array(train))
+    np.save("validation.npy", np.array(validation, dtype=np.int64) if validation == [] else np.array(validation))
+    files = ["--train-rows", "train.npy", "--validation-rows", "validation.npy"]
+    assert phrase in refused(capsys, "--limit", "200", *files)
+
+
+def test_half_a_split_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("train.npy", np.arange(3))
+    assert "go together" in refused(capsys, "--train-rows", "train.npy")
+
+
+def test_a_ratio_that_empties_a_side_is_refused_before_anything_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    message = refused(capsys, "--space", "darts", "--limit", "200", "--ratio", "0.004")
+    assert "leaves one of them without a row" in message
 
 
 def test_a_search_by_the_table_needs_one(capsys: pytest.CaptureFixture[str]) -> None:

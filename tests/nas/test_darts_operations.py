@@ -42,13 +42,17 @@ def depthwise_then_1x1(inputs: Tensor, depthwise: Tensor, pointwise: Tensor, str
                dilation=dilation)
         for c in range(len(depthwise))
     ]  # fmt: skip
-    return torch.cat([sum(pointwise[o, c] * one for c, one in enumerate(channels)) for o in range(len(pointwise))], 1)
+    return torch.cat(
+        [sum(pointwise[o, c] * one for c, one in enumerate(channels)) for o in range(len(pointwise))], 1
+    )
 
 
 @pytest.mark.parametrize("copies", [1, 3])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 1), (3, 2), (5, 2)])
-def test_separable_is_depthwise_then_1x1_of_each_copy(kernel: int, dilation: int, stride: int, copies: int) -> None:
+def test_separable_is_depthwise_then_1x1_of_each_copy(
+    kernel: int, dilation: int, stride: int, copies: int
+) -> None:
     with seeded(0):
         module = Separable(4, kernel, stride, dilation=dilation, copies=copies).double()  # type: ignore[arg-type]
     inputs = images(4)

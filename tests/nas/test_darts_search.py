@@ -14,7 +14,9 @@ from raysubset.nas.darts_operations import operation
 from raysubset.nas.darts_search import DartsSupernet, reductions
 from raysubset.nas.genotype import OPS, genotype_of
 
-ROW = {(node, source): first + source for node, first in ((2, 0), (3, 2), (4, 5), (5, 9)) for source in range(node)}
+ROW = {
+    (node, source): first + source for node, first in ((2, 0), (3, 2), (4, 5), (5, 9)) for source in range(node)
+}
 
 
 def small(cells: int = 3, channels: int = 2, shape: tuple[int, ...] = (3, 8, 8), seed: int = 0) -> DartsSupernet:
