@@ -28,7 +28,7 @@ from torch.nn.functional import cross_entropy
 from raysubset.errors import ModelError, OptionsError
 from raysubset.models.shapes import image_shape
 from raysubset.nas.darts_operations import FactorizedReduce, operation, relu_conv_bn
-from raysubset.nas.darts_search import STEM, reductions
+from raysubset.nas.darts_search import STEM, check_size, reductions
 from raysubset.nas.genotype import INPUTS, NODES, Edge, Genotype
 
 SMALLEST_IMAGE = 8  # the auxiliary head needs 2x2 after two reductions
@@ -66,12 +66,9 @@ class DartsNetwork(nn.Module):
     ) -> None:
         super().__init__()
         colours, _, _ = image_shape("darts", input_shape, SMALLEST_IMAGE)
-        faults = [f"{name}={value}, need at least 1" for name, value in
-                  (("channels", channels), ("cells", cells)) if value < 1]  # fmt: skip
+        check_size("DartsNetwork", channels, cells)
         if not 0 <= drop_path < 1:
-            faults.append(f"drop_path={drop_path}, need [0, 1)")
-        if faults:
-            raise OptionsError.of("DartsNetwork", faults)
+            raise OptionsError.of("DartsNetwork", [f"drop_path={drop_path}, need [0, 1)"])
         before_last = last = STEM * channels
         self.stem = nn.Sequential(nn.Conv2d(colours, last, 3, padding=1, bias=False), nn.BatchNorm2d(last))
         stages = reductions(cells)

@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 from torchvision.datasets import VisionDataset
 
 from raysubset.data.dataset import Dataset, Split
-from raysubset.errors import DataError
+from raysubset.errors import DataError, OptionsError
 
 
 def labels(*values: int) -> np.ndarray:
@@ -171,3 +171,25 @@ def test_data_sets_load_without_torch_and_ray() -> None:
     code = "import sys, raysubset.data.dataset; print(sorted({'torch', 'ray', 'torchvision'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_shrunk_images_are_means_of_squares_rounded_half_up() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 7, 8), dtype=np.uint8)
+    data = Dataset.from_arrays(images, np.arange(5) % 2, test=(images[:2], np.arange(2)))
+    shrunk = data.shrunk(2)
+    assert shrunk.input_shape == (3, 3, 4)
+    for y in range(3):
+        for x in range(4):
+            square = images[:, :, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].reshape(5, 3, 4).astype(float)
+            expected = np.floor(square.mean(axis=2) + 0.5)
+            assert (shrunk.train.inputs[:, :, y, x] == expected).all()
+    assert shrunk.test is not None
+    assert (shrunk.test.inputs == shrunk.train.inputs[:2]).all()
+    assert data.shrunk(1) is data
+
+
+@pytest.mark.parametrize("factor", [0, 9])
+def test_images_cannot_be_shrunk_to_nothing(factor: int) -> None:
+    data = Dataset.from_arrays(np.zeros((2, 3, 8, 8), dtype=np.uint8), np.arange(2))
+    with pytest.raises(OptionsError, match=f"shrink={factor}"):
+        data.shrunk(factor)

@@ -150,3 +150,41 @@ def test_the_given_batch_and_the_global_generator_are_left_alone() -> None:
     subject.evaluate(images)
     assert torch.equal(images, before)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_cutout_blanks_one_square_of_each_image_anywhere() -> None:
+    """After normalisation the square is 0, its centre uniform over the image; the rest is untouched."""
+    side, count = 4, 3000
+    batch = torch.full((count, 2, 9, 7), 200, dtype=torch.uint8)
+    rows = np.arange(count)
+    subject = Transform((0.5, 0.4), (0.2, 0.3), cutout=side)
+    plain, cut = subject.evaluate(batch), subject.train(batch, rows, seed=3, epoch=1)
+    blank = (cut == 0).numpy()
+    assert torch.equal(cut[~torch.from_numpy(blank)], plain[~torch.from_numpy(blank)])
+    assert (blank[:, 0] == blank[:, 1]).all()
+    centres = np.zeros((9, 7))
+    for image in blank[:, 0]:
+        ys, xs = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
+        assert image[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1].all()  # a rectangle without holes
+        assert len(ys) <= side
+        assert len(xs) <= side
+        if len(ys) == side and len(xs) == side:
+            centres[ys[0] + side // 2, xs[0] + side // 2] += 1
+    inner = centres[2:8, 2:6]  # squares that lie wholly inside
+    share = 1 / (9 * 7)
+    assert (np.abs(inner / count - share) < 5 * (share / count) ** 0.5).all()
+    assert centres.sum() == inner.sum()
+
+
+def test_cutout_depends_on_seed_epoch_and_row_alone() -> None:
+    batch = torch.full((6, 1, 8, 8), 9, dtype=torch.uint8)
+    subject = Transform((0.5,), (0.2,), cutout=3)
+    whole = subject.train(batch, np.arange(6), seed=1, epoch=2)
+    assert torch.equal(subject.train(batch[:2], np.array([4, 1]), seed=1, epoch=2), whole[[4, 1]])
+    assert not torch.equal(subject.train(batch, np.arange(6), seed=1, epoch=3), whole)
+
+
+@pytest.mark.parametrize("options", [{"cutout": -1}, {"cutout": 2, "features": True}])
+def test_a_cutout_that_cannot_be_is_refused(options: dict[str, int]) -> None:
+    with pytest.raises(OptionsError, match="cutout"):
+        Transform(*(((), ()) if options.pop("features", False) else ((0.5,), (0.2,))), **options)

@@ -154,7 +154,8 @@ def test_reads_what_people_write(text: str) -> None:
 
 
 def test_lists_become_tuples() -> None:
-    from_lists = Genotype(normal=[list(p) for p in DARTS_V2.normal], reduce=list(DARTS_V2.reduce))  # type: ignore[arg-type, misc]
+    normal: object = [list(pair) for pair in DARTS_V2.normal]
+    from_lists = Genotype(normal=normal, reduce=list(DARTS_V2.reduce))  # type: ignore[arg-type]
     assert from_lists == DARTS_V2
     assert {from_lists: 1}[DARTS_V2] == 1
 
@@ -172,6 +173,9 @@ def test_canonical_form_is_that_of_the_architecture(genotype: Genotype) -> None:
     assert sorted(other.canonical.normal) == sorted(genotype.normal)
 
 
+NORMAL, REDUCE = DARTS_V2.normal, DARTS_V2.reduce
+
+
 def changed(cell: str, position: int, pair: object) -> dict[str, object]:
     arguments: dict[str, list[object]] = {"normal": list(DARTS_V2.normal), "reduce": list(DARTS_V2.reduce)}
     arguments[cell][position] = pair
@@ -181,9 +185,9 @@ def changed(cell: str, position: int, pair: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (changed("reduce", 2, ("sep_conv", 2)), r"reduce cell, pair 3 of 8 \(node 3\): unknown operation 'sep_conv'"),
+        (changed("reduce", 2, ("sep_conv", 2)), r"reduce cell, pair 3 of 8 \(node 3\): unknown .*'sep_conv'"),
         (changed("normal", 0, ("none", 0)), r"normal cell, pair 1 of 8 \(node 2\): 'none' is a candidate"),
-        (changed("normal", 1, ("skip_connect", 2)), r"pair 2 of 8 \(node 2\): reads 2, and node 2 can read 0 to 1"),
+        (changed("normal", 1, ("skip_connect", 2)), r"pair 2 of 8 \(node 2\): reads 2, and node 2 can read 0 to"),
         (changed("reduce", 6, ("skip_connect", 7)), r"reduce cell, pair 7 of 8 \(node 5\): reads 7"),
         (changed("normal", 4, ("skip_connect", -1)), r"pair 5 of 8 \(node 4\): reads -1"),
         (changed("normal", 3, ("skip_connect", 0)), r"pair 4 of 8 \(node 3\): reads 0 like the pair before"),
@@ -193,11 +197,11 @@ def changed(cell: str, position: int, pair: object) -> dict[str, object]:
         (changed("normal", 5, ("nor_conv_1x1", 0)), r"unknown operation .* looks like a NAS-Bench-201 cell"),
         (changed("normal", 5, ("sep_conv_7x7", 0)), r"looks like a NASNet"),
         (changed("normal", 5, ("conv3x3-bn-relu", 0)), r"looks like a NAS-Bench-101 cell"),
-        ({"normal": DARTS_V2.normal[:7], "reduce": DARTS_V2.reduce}, r"normal cell: need 8 pairs .* got 7"),
-        ({"normal": DARTS_V2.normal, "reduce": DARTS_V2.reduce * 2}, r"reduce cell: need 8 pairs .* got 16"),
-        ({"normal": 3, "reduce": DARTS_V2.reduce}, r"normal cell: need 8 pairs .* got 3"),
-        ({"normal": DARTS_V2.normal, "reduce": DARTS_V2.reduce, "reduce_concat": (3, 4, 5)}, r"reduce cell: the output"),
-        ({"normal": DARTS_V2.normal, "reduce": DARTS_V2.reduce, "normal_concat": 4}, r"normal cell: the output"),
+        ({"normal": NORMAL[:7], "reduce": REDUCE}, r"normal cell: need 8 pairs .* got 7"),
+        ({"normal": NORMAL, "reduce": REDUCE * 2}, r"reduce cell: need 8 pairs .* got 16"),
+        ({"normal": 3, "reduce": REDUCE}, r"normal cell: need 8 pairs .* got 3"),
+        ({"normal": NORMAL, "reduce": REDUCE, "reduce_concat": (3, 4, 5)}, r"reduce cell: the output"),
+        ({"normal": NORMAL, "reduce": REDUCE, "normal_concat": 4}, r"normal cell: the output"),
     ],
 )  # fmt: skip
 def test_names_the_position_of_what_is_wrong(arguments: dict[str, object], said: str) -> None:

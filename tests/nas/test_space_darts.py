@@ -17,7 +17,7 @@ from raysubset.seeds import generator
 
 SPACE = SpaceDarts()
 SEEDS = st.integers(0, 2**32 - 1)
-DRAWS = 2_000
+DRAWS = 1_000
 
 
 def drawn(seed: int) -> Genotype:
@@ -78,9 +78,13 @@ def test_a_mutation_changes_one_decision(seed: int) -> None:
 def test_every_decision_is_mutated_equally_often() -> None:
     rng, before = np.random.default_rng(3), decisions(DARTS_V2)
     counts = np.zeros(24)
+    others: list[set[object]] = [set() for _ in before]
     for _ in range(DRAWS):
         after = decisions(SPACE.mutate(DARTS_V2, rng))
         counts += [a != b for a, b in zip(before, after, strict=True)]
+        for reached, a, b in zip(others, before, after, strict=True):
+            reached |= {b} - {a}
+    assert [len(reached) for reached in others] == [0, 6, 6, 2, 6, 6, 5, 6, 6, 9, 6, 6] * 2  # all other choices
     assert counts[0] == counts[12] == 0
     free = np.delete(counts, [0, 12]) / DRAWS
     assert (np.abs(free - 1 / 22) < of_share(1 / 22, DRAWS)).all()

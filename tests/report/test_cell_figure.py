@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -176,7 +175,7 @@ def test_a_place_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> No
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match=re.escape(f"Cannot write {tmp_path / 'file' / 'cell.svg'}")):
         draw_cells(tmp_path / "file" / "cell.svg", [BENCH_201])
-    os.mkdir(tmp_path / "folder.svg")
+    (tmp_path / "folder.svg").mkdir()
     with pytest.raises(StorageError, match="Cannot write"):
         draw_cells(tmp_path / "folder.svg", [BENCH_201])
 

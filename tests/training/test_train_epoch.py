@@ -320,3 +320,19 @@ def test_momentum_is_beta_one_of_adam() -> None:
         lenet(), Recipe(optimizer="adam", momentum=0.8, lr=0.01, weight_decay=0.1)
     ).param_groups
     assert (group["betas"], group["lr"], group["weight_decay"]) == ((0.8, 0.999), 0.01, 0.1)
+
+
+def test_long_gradients_are_shortened_and_short_ones_left(make_batches: MakeBatches) -> None:
+    """One plain SGD step moves the weights by lr times the gradient, of length at most the clip."""
+    moves = {}
+    batches = make_batches(4, shape=(1, 16, 16))
+    for clip in (0.0, 1e-3, 1e3):
+        model = build_model("mlp", num_classes=10, input_shape=(1, 16, 16), seed=0)
+        before = torch.cat([value.flatten().clone() for value in model.parameters()])
+        recipe = Recipe(batch_size=4, lr=0.5, momentum=0.0, weight_decay=0.0, gradient_clip=clip)
+        train(model, batches, recipe)
+        moves[clip] = torch.cat([value.flatten() for value in model.parameters()]).detach() - before.detach()
+    assert moves[1e-3].norm().item() == pytest.approx(0.5e-3, rel=1e-3)
+    torch.testing.assert_close(moves[1e3], moves[0.0])
+    direction = torch.nn.functional.cosine_similarity(moves[1e-3], moves[0.0], dim=0)
+    assert direction.item() == pytest.approx(1.0, abs=1e-5)
