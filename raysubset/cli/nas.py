@@ -16,7 +16,7 @@ from typer import Option
 from raysubset.cli.defaults import run_label
 from raysubset.data.catalog import data_folder, load_dataset
 from raysubset.errors import InterruptedRunError, OptionsError, UnknownNameError
-from raysubset.nas.table import TableBench
+from raysubset.nas.table import CLASSES, TableBench
 from raysubset.nas_experiment import (
     CandidateOptions,
     NasExperiment,
@@ -144,13 +144,13 @@ def nas(
 
 def _table(path: Path | None, data_dir: Path | None, space: str, data: Dataset) -> TableBench | None:
     """Read the benchmark: the file that is named, else NAS-Bench-201 where data sets lie, if it is there."""
+    known = data.name in CLASSES
     if path is None:
         folder = data_folder(data_dir)
         path = None if folder is None else folder / TABLE
-        if space != "nb201" or path is None or not path.exists():
+        if space != "nb201" or not known or path is None or not path.exists():
             return None
-    of_data = data.name if data.name in ("cifar10", "cifar100") else "cifar10"
-    return TableBench.read(path, of_data, complete=space == "nb201")
+    return TableBench.read(path, data.name if known else "cifar10", complete=space == "nb201")
 
 
 def _rows(train: Path | None, validation: Path | None) -> SplitRows | None:
@@ -210,7 +210,7 @@ def _lines(info: NasInfo) -> list[tuple[str, str]]:
     if info.judged:
         lines.append(("judged", f"{info.judged} cells in {info.judged_s:.1f} s"))
     if (table := info.table) is not None:
-        lines.append(("table", f"test {table.test:.2%}, rank {table.rank} of {table.cells}"))
+        lines.append((f"table, {table.data}", f"test {table.test:.2%}, rank {table.rank} of {table.cells}"))
         lines.append(("", f"best {table.best_test:.2%}, median {table.median_test:.2%}"))
     if (agreed := info.agreement) is not None:
         interval = "" if agreed.low is None else f" ({agreed.low:.2f} to {agreed.high:.2f})"

@@ -21,12 +21,14 @@ class TableVerdict:
     """What a benchmark table says of the cell that was found.
 
     Attributes:
+        data: Data set that the table speaks of.
         valid, test: Its accuracies there, shares in [0, 1]; valid None where the table has none.
         rank: 1 for the table's best by test accuracy.
         cells: In the table.
         best_test, median_test: Over the table.
     """
 
+    data: str
     valid: float | None
     test: float
     rank: int

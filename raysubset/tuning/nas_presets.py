@@ -34,8 +34,17 @@ PRESETS = ("small", "paper")
 
 def nas_preset(name: str, space: str, algo: str) -> NasPreset:
     """Return a preset."""
-    kind = "darts" if space == "darts" else "supernet" if algo in ("spos", "rsps", "darts", "gdas") else "training"
-    return _PRESETS[name, kind]()
+    if algo in ("random", "evolution"):
+        preset = _PRESETS[name, "training"]()
+        if space != "darts":
+            return preset
+        whole = _PRESETS[name, "darts"]().options
+        sizes = {key: whole[key] for key in ("channels", "cells", *_RETRAINED) if key in whole}
+        return replace(preset, options={**preset.options, **sizes})
+    return _PRESETS[name, "darts" if space == "darts" else "supernet"]()
+
+
+_RETRAINED = ("retrain_epochs", "retrain_channels", "retrain_cells")
 
 
 def _small_supernet() -> NasPreset:

@@ -375,7 +375,13 @@ def _found(run: NasRun, cell: str, score: float | None) -> None:
         valid = table.valid(cell) if table.epochs_known else None
         best = table.test(table.best)
         verdict = TableVerdict(
-            valid, table.test(cell), table.rank(cell), len(table.cells()), best, table.median_test
+            data=table.data,
+            valid=valid,
+            test=table.test(cell),
+            rank=table.rank(cell),
+            cells=len(table.cells()),
+            best_test=best,
+            median_test=table.median_test,
         )
     run.note(cell=cell, score=score, table=verdict)
     pictures = cell_pictures(find_space(run.experiment.space).parse(cell), run.experiment.name)
