@@ -9,7 +9,7 @@ from raysubset.tuning.nas_presets import PRESETS, for_digits, nas_preset
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize(("algo", "space"), [(algo, space) for algo, known in ALGORITHMS.items() for space in known])
+@pytest.mark.parametrize(("algo", "space"), [(algo, one) for algo, known in ALGORITHMS.items() for one in known])
 def test_a_preset_is_an_experiment(preset: str, algo: str, space: str) -> None:
     found = nas_preset(preset, space, algo)
     asked = NasExperiment(name="x", space=space, algo=algo, **found.options)
