@@ -61,6 +61,15 @@ def test_refreshed_sides_are_disjoint_halves_and_rows_change_sides() -> None:
     assert set.union(*(own for own, _ in sets)) & set.union(*(other for _, other in sets))
 
 
+def test_the_joined_pool_has_the_first_sides_rows_first() -> None:
+    one, other = sides("refresh").next(0)
+    for served in (one, other):
+        index = served.subset.selection.indices
+        inputs, labels = served.source.rows(index)
+        assert inputs[:, 0].tolist() == [i if i < 60 else 1000 + i - 60 for i in index.tolist()]
+        assert (labels == served.source.labels[index]).all()
+
+
 @pytest.mark.parametrize("mode", ["fixed", "refresh"])
 def test_as_many_rows_as_the_plan_says(mode: SplitMode) -> None:
     plan = SubsetPlan(ratio=0.4, first_epoch="full", metric="loss")
