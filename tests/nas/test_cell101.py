@@ -121,6 +121,7 @@ def test_cells_up_to_four_vertices_are_those_of_brute_force() -> None:
     assert forms == by_force
 
 
+@pytest.mark.slow
 def test_cells_up_to_five_vertices_are_counted_as_published() -> None:
     """Origin: the counts by vertices of the benchmark's 423,624 cells."""
     cells = list(unique_cells(5))

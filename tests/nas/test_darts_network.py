@@ -208,6 +208,7 @@ def test_the_head_is_of_training_alone() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_ordinary_loop_trains_both_heads() -> None:
     network, (inputs, targets) = small(drop_path=0.0), batch()
     seen: list[Tensor] = []

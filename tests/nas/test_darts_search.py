@@ -55,6 +55,7 @@ def edge_by_edge(cell: nn.Module, before_last: Tensor, last: Tensor, probabiliti
     return torch.cat(states[2:], dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("position", [0, 1, 2])  # a normal cell, a reduction, a reduction after one
 def test_a_cell_is_the_sum_over_edges_and_operations(position: int) -> None:
     cell = small().cells[position].double()
@@ -75,6 +76,7 @@ def test_a_cell_is_the_sum_over_edges_and_operations(position: int) -> None:
     assert ours[:, 0].eq(0).all()  # none adds nothing, and has its gradient through softmax alone
 
 
+@pytest.mark.slow
 def test_a_network_is_its_cells_one_after_the_other() -> None:
     network, (inputs, _) = small(cells=6), batch()
     before_last = last = network.stem(inputs)
@@ -94,6 +96,7 @@ def test_reductions_stand_at_a_third_and_two_thirds() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_parameters_of_the_published_search_network() -> None:
     with torch.device("meta"):
         network = DartsSupernet(10, (3, 32, 32))
@@ -168,6 +171,7 @@ def test_selection_reads_the_input_of_the_classifier() -> None:
     assert last_linear(network, 5) is network.classifier
 
 
+@pytest.mark.slow
 def test_same_seed_same_training_and_alphas_move() -> None:
     def trained() -> DartsSupernet:
         network, (inputs, targets) = small(cells=2), batch()

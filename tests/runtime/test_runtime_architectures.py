@@ -94,6 +94,7 @@ def test_the_same_seed_trains_the_same_supernet_also_after_a_checkpoint(
     assert train(other) != reports
 
 
+@pytest.mark.slow
 def test_a_search_counts_its_samples_on_both_sides(rows: SearchRows) -> None:
     plan = SubsetPlan(ratio=0.5, metric="loss")
     for algo, pools in (("spos", [80]), ("darts", [80, 80])):
@@ -102,6 +103,7 @@ def test_a_search_counts_its_samples_on_both_sides(rows: SearchRows) -> None:
         assert train(trial)[-1][1] == expected  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_everything_in_every_epoch_is_plain_training(rows: SearchRows) -> None:
     full = train(open_supernet(experiment(plan=SubsetPlan.full()), rows)[0])
     static = train(open_supernet(experiment(plan=SubsetPlan(ratio=1.0, schedule="static")), rows)[0])
@@ -245,6 +247,7 @@ def test_a_cell_whose_training_diverges_is_the_worst(rows: SearchRows) -> None:
     assert found.score == -math.inf
 
 
+@pytest.mark.slow
 def test_a_genotype_is_trained_with_auxiliary_head_and_drop_path(rows: SearchRows) -> None:
     asked = experiment("darts", "darts", cells=3, retrain_epochs=2)
     genotype = str(find_space("darts").draw(generator(2)))
