@@ -48,7 +48,7 @@ _RETRAINED = ("retrain_epochs", "retrain_channels", "retrain_cells")
 
 
 def _small_supernet() -> NasPreset:
-    # Fewer steps rank cells worse than chance: with 4,000 (8 epochs of 25,000 rows, 50 of 5,000) Kendall's tau to the
+    # Fewer steps rank cells worse than chance: with 4,000 (8 epochs of 25,000 rows, 50 of 5,000) tau to the
     # table was -0.2 to 0, after 7,800 of 11,700 it was 0.27 by accuracy and 0.39 by loss.
     recipe = _recipe(epochs=30, batch_size=64, lr=0.05, weight_decay=2.5e-4, crop_padding=2, nesterov=True)
     candidates = CandidateOptions(count=100, population=20, rows=1000)
