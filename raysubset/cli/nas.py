@@ -179,7 +179,7 @@ def _opened(
 
 
 def _search(run: NasRun) -> NasInfo:
-    from raysubset.tuning.nas_run import search_architecture
+    from raysubset.tuning.nas_search import search_architecture
 
     try:
         return search_architecture(run)

@@ -1,4 +1,4 @@
-"""An architecture search from data to a cell: train a supernet, judge candidates, ask the table, draw, retrain.
+"""An architecture search's folder: made, opened, described. What happens in it is `tuning.nas_search`.
 
 <root>/<name>/nas.toml            what was asked
               rows.npz            which rows train and which judge
@@ -16,7 +16,6 @@ A stage that is finished already is read from these instead of run again.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -29,34 +28,17 @@ from numpy.typing import NDArray
 
 from raysubset.data.dataset import Dataset
 from raysubset.data.split import stratified_split
-from raysubset.errors import DataError, OptionsError, RunExistsError, StorageError
+from raysubset.errors import DataError, RunExistsError, StorageError
 from raysubset.models.catalog import build_model
-from raysubset.nas.pictures import cell_pictures
-from raysubset.nas.space import CellSpace
-from raysubset.nas.strategies import AgingEvolution, Evolution, Listed, Strategy, draw_distinct, random_search
 from raysubset.nas.table import TableBench
 from raysubset.nas_experiment import NasExperiment
-from raysubset.report.agreement import agreement
-from raysubset.report.cell_figure import draw_cells
-from raysubset.report.nas_info import NasInfo, RankAgreement, TableVerdict
-from raysubset.runtime.architectures import derived_cell, final_builder, find_space, supernet_builder
-from raysubset.runtime.judges import Judgement
-from raysubset.runtime.place import place
-from raysubset.runtime.session import Slots, cluster_slots, ray_session
+from raysubset.report.nas_info import NasInfo
+from raysubset.runtime.architectures import supernet_builder
 from raysubset.runtime.sides import check_sides
-from raysubset.runtime.store import store_split
-from raysubset.selection.plan import SubsetPlan
-from raysubset.training.checkpoint import load_checkpoint, save_checkpoint
-from raysubset.tuning.judging import CANDIDATES_FILE, CandidateLog, JudgePool, chunk_size
-from raysubset.tuning.nas_stage import train_stage
-from raysubset.tuning.nas_trainable import FinalTraining, NasSetting
 from raysubset.tuning.recorder import Listener
-from raysubset.tuning.stage import CHECKPOINT_EVERY_S
 
 EXPERIMENT_FILE = "nas.toml"
 ROWS_FILE = "rows.npz"
-SUPERNET_FOLDER = "supernet"
-CUTOUT = 16  # pixels: half an image of 32
 
 
 class SplitRows(NamedTuple):
@@ -218,207 +200,3 @@ def _describe(experiment: NasExperiment, data: Dataset, n_train: int, n_validati
             **{name: version(name) for name in ("raysubset", "ray", "torch", "numpy")},
         },
     )
-
-
-def search_architecture(run: NasRun) -> NasInfo:
-    """Run the search to its end, or go on with it.
-
-    Raises:
-        OptionsError: The search reads a table and there is none, or the table lacks cells.
-        SearchFailedError: The supernet diverged.
-        InterruptedRunError: Stopped before its end; go on with the same folder.
-    """
-    experiment = run.experiment
-    if experiment.candidates.objective == "table" and not experiment.trains_supernet:
-        _choose(run, _by_table(run))
-        return run.info
-    with ray_session():
-        slots = cluster_slots(run.concurrency)
-        setting = place_rows(run, slots)
-        if experiment.trains_supernet:
-            _search_supernet(run, setting, slots)
-        else:
-            pool = JudgePool(setting, None, slots, chunk_size(experiment))
-            try:
-                _choose(run, pool.judge)
-            finally:
-                pool.close()
-        if experiment.retrain_epochs:
-            _retrain(run, setting, slots)
-    return run.info
-
-
-def place_rows(run: NasRun, slots: Slots) -> NasSetting:
-    """Put the rows into the object store; returns all that trainings and judges share."""
-    rows, held_out, transform = place(run.data, *run.rows)
-    device = "cuda" if slots.gpus > 0 else "cpu"
-    return NasSetting(run.experiment, rows, held_out, transform, run.data.num_classes, device, CHECKPOINT_EVERY_S)
-
-
-def _search_supernet(run: NasRun, setting: NasSetting, slots: Slots) -> None:
-    experiment, kept = run.experiment, run.folder / SUPERNET_FOLDER
-    if not kept.exists():
-        trained = train_stage("supernet", setting, slots, run.folder, run.listener, _planned_samples(run))
-        last = trained.last
-        run.note(
-            supernet_wall_s=last.finished_s,
-            supernet_train_s=trained.train_s,
-            supernet_samples=last.samples_consumed,
-            supernet_epochs=last.equiv_epochs,
-        )
-        save_checkpoint(kept, {"model": load_checkpoint(trained.checkpoint)["model"]})
-    weights = load_checkpoint(kept)["model"]
-    if experiment.is_bilevel:
-        network = build_model(
-            supernet_builder(experiment),
-            num_classes=run.data.num_classes,
-            input_shape=run.data.input_shape,
-            seed=0,
-        )
-        network.load_state_dict(weights)
-        _found(run, derived_cell(network), None)
-        return
-    pool = JudgePool(setting, weights, slots, chunk_size(experiment))
-    try:
-        _choose(run, pool.judge)
-        _compare(run, pool.judge)
-    finally:
-        pool.close()
-
-
-def _planned_samples(run: NasRun) -> int:
-    experiment, info = run.experiment, run.info
-    n = info.n_train + (info.n_validation if experiment.is_bilevel else 0)
-    plan = experiment.plan.resolved("full")
-    return int(plan.timetable(n, experiment.recipe.epochs).costs.sum())
-
-
-# ---------------------------------------------------------------------- candidates
-
-Judging = Callable[[Sequence[str]], Iterable[Judgement]]
-
-
-def _choose(run: NasRun, judge: Judging) -> None:
-    """Judge what the strategy proposes; the best is what was found, of equals the first."""
-    experiment = run.experiment
-    log = CandidateLog.open(run.folder / CANDIDATES_FILE)
-    strategy = _strategy(experiment)
-    judged: list[Judgement] = []
-    while cells := strategy.ask():
-        named = {str(cell): cell for cell in cells}
-        found = log.judged(list(named), judge)
-        strategy.tell({named[one.cell]: one.score for one in found})
-        judged += found
-    best = max(judged, key=lambda one: one.score)
-    run.note(judged=len(judged), judged_s=log.judged_s, judged_samples=sum(one.samples for one in judged))
-    _found(run, best.cell, best.score)
-
-
-def _strategy(experiment: NasExperiment) -> Strategy[Any]:
-    """Return what proposes cells.
-
-    Raises:
-        OptionsError: An exhaustive search of a space that nobody has listed.
-    """
-    space: CellSpace[Any] = find_space(experiment.space)
-    options, seed = experiment.candidates, experiment.seed
-    population = min(options.population, options.count)
-    if experiment.algo == "evolution":
-        sample = min(10, population)
-        return AgingEvolution(space, seed, candidates=options.count, population=population, sample=sample)
-    if experiment.algo in ("rsps", "random") or options.strategy == "random":
-        return random_search(space, options.count, seed)
-    if options.strategy == "evolution":
-        parents = max(1, min(10, population // 2))
-        return Evolution(space, seed, candidates=options.count, population=population, parents=parents)
-    if not isinstance(space, Iterable):
-        raise OptionsError(f"strategy='exhaustive': the cells of {experiment.space!r} cannot be listed.")
-    return Listed(space)
-
-
-def _by_table(run: NasRun) -> Judging:
-    """Judge by the table's validation accuracy after the fewest epochs known: nothing is trained."""
-    if (table := run.table) is None:
-        raise OptionsError("objective='table' needs --table FILE, a benchmark of the space's cells.")
-    if not table.epochs_known:
-        raise OptionsError(f"objective='table': {table.source} has no validation accuracies.")
-    epochs = table.epochs_known[0]
-
-    def judge(cells: Sequence[str]) -> Iterable[Judgement]:
-        for cell in cells:
-            accuracy = table.valid(cell, epochs)
-            yield Judgement(cell, accuracy, accuracy, float("nan"), 0.0)
-
-    return judge
-
-
-def _compare(run: NasRun, judge: Judging) -> None:
-    """Judge a random draw of cells too, and see how well their scores rank the table's test accuracies."""
-    if run.table is None or run.compared < 2:
-        return
-    space = find_space(run.experiment.space)
-    cells = [str(cell) for cell in draw_distinct(space, run.compared, run.experiment.seed, "compared")]
-    log = CandidateLog.open(run.folder / "compared.jsonl")
-    scores = [one.score for one in log.judged(cells, judge)]
-    found = agreement(scores, [run.table.test(cell) for cell in cells])
-    low, high = (None, None) if found.interval is None else (found.interval.low, found.interval.high)
-    run.note(agreement=RankAgreement(found.tau, low, high, len(cells)))
-
-
-# ---------------------------------------------------------------------- what was found
-
-
-def _found(run: NasRun, cell: str, score: float | None) -> None:
-    """Write down the cell, what the table says of it, and its picture."""
-    verdict = None
-    if (table := run.table) is not None:
-        valid = table.valid(cell) if table.epochs_known else None
-        best = table.test(table.best)
-        verdict = TableVerdict(
-            data=table.data,
-            valid=valid,
-            test=table.test(cell),
-            rank=table.rank(cell),
-            cells=len(table.cells()),
-            best_test=best,
-            median_test=table.median_test,
-        )
-    run.note(cell=cell, score=score, table=verdict)
-    pictures = cell_pictures(find_space(run.experiment.space).parse(cell), run.experiment.name)
-    for kind in ("svg", "png"):
-        draw_cells(run.folder / f"cell.{kind}", pictures)
-
-
-def _retrain(run: NasRun, setting: NasSetting, slots: Slots) -> None:
-    """Train the found DARTS network on all rows, with cutout, auxiliary head and drop path; test it once.
-
-    Raises:
-        DataError: There are no test rows.
-    """
-    if run.data.test is None:
-        raise DataError(f"{run.data.name} has no test rows to judge the retrained network by.")
-    rows = place(run.data, np.arange(len(run.data.train)), run.rows.validation)
-    final = replace(
-        setting,
-        train=rows.train,
-        validation=store_split(run.data.test),
-        transform=rows.transform,
-        final=final_training(run.experiment, str(run.info.cell)),
-    )
-    planned = len(run.data.train) * run.experiment.retrain_epochs
-    trained = train_stage("retrain", final, slots, run.folder, run.listener, planned)
-    last = trained.last
-    run.note(
-        retrained={
-            "epochs": last.epoch,
-            "wall_s": last.finished_s,
-            "test_accuracy": float(last.val_accuracy or 0.0),
-        }
-    )
-
-
-def final_training(experiment: NasExperiment, genotype: str) -> FinalTraining:
-    """Return how a found genotype is trained from scratch: on everything, with cutout."""
-    builder = final_builder(genotype, experiment.retrain_channels, experiment.retrain_cells)
-    recipe = replace(experiment.recipe, epochs=experiment.retrain_epochs, cutout=CUTOUT)
-    return FinalTraining(builder, recipe, SubsetPlan.full())

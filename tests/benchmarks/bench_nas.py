@@ -36,7 +36,8 @@ from raysubset.runtime.architectures import open_supernet
 from raysubset.runtime.session import cluster_slots
 from raysubset.tuning.judging import JudgePool, chunk_size
 from raysubset.tuning.nas_presets import nas_preset
-from raysubset.tuning.nas_run import create_nas_run, place_rows, search_architecture
+from raysubset.tuning.nas_run import create_nas_run
+from raysubset.tuning.nas_search import place_rows, search_architecture
 from raysubset.tuning.progress import Silent
 
 PLANS = {

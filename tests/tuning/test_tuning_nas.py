@@ -29,7 +29,8 @@ from raysubset.selection.plan import SubsetPlan
 from raysubset.training.bilevel import ArchitectureRecipe
 from raysubset.training.recipe import Recipe
 from raysubset.tuning.judging import CandidateLog, JudgePool, JudgeWorker
-from raysubset.tuning.nas_run import create_nas_run, open_nas_run, place_rows, search_architecture
+from raysubset.tuning.nas_run import create_nas_run, open_nas_run
+from raysubset.tuning.nas_search import place_rows, search_architecture
 from raysubset.tuning.progress import Silent
 
 
