@@ -156,6 +156,11 @@ class NasExperiment:
                 faults.append(f"{name}={number}, need at least {least}")
         if self.space == "darts" and self.algo == "darts" and self.cells < 3:
             faults.append(f"cells={self.cells}: two of a DARTS network's cells reduce; need 3, or none is normal")
+        if not self.trains_supernet and self.plan.habits.informed_at_start:
+            faults.append(
+                f"selector={self.plan.name!r} looks at evidence gathered beforehand, which algo={self.algo!r} has "
+                "none of: it trains each cell by itself"
+            )
         if self.retrain_epochs and self.space != "darts":
             faults.append(
                 f"retrain_epochs={self.retrain_epochs} is for the darts space; others are read from a table"

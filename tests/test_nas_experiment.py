@@ -42,6 +42,7 @@ def test_toml_there_and_back(algo: str, space: str) -> None:
             {"space": "darts", "algo": "darts", "cells": 2},
             "cells=2: two of a DARTS network's cells reduce; need 3",
         ),
+        ({"algo": "random", "plan": SubsetPlan(selector="el2n")}, "'el2n' looks at evidence gathered beforehand"),
         ({"retrain_epochs": 3}, "for the darts space"),
         ({"split": "both"}, "split='both', need one of fixed, refresh"),
     ],

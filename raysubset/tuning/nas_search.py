@@ -31,7 +31,7 @@ from raysubset.tuning.nas_trainable import FinalTraining, NasSetting
 from raysubset.tuning.stage import CHECKPOINT_EVERY_S
 
 SUPERNET_FOLDER = "supernet"
-CUTOUT = 16  # pixels: half an image of 32
+CUTOUT_SHARE = 2  # of an image's shorter side one half is blanked: 16 pixels of 32 (DARTS, section 3.2)
 
 
 def search_architecture(run: NasRun) -> NasInfo:
@@ -217,7 +217,7 @@ def _retrain(run: NasRun, setting: NasSetting, slots: Slots) -> None:
         train=rows.train,
         validation=store_split(run.data.test),
         transform=rows.transform,
-        final=final_training(run.experiment, str(run.info.cell)),
+        final=final_training(run.experiment, str(run.info.cell), min(run.data.input_shape[1:])),
     )
     planned = len(run.data.train) * run.experiment.retrain_epochs
     trained = train_stage("retrain", final, slots, run.folder, run.listener, planned)
@@ -231,8 +231,8 @@ def _retrain(run: NasRun, setting: NasSetting, slots: Slots) -> None:
     )
 
 
-def final_training(experiment: NasExperiment, genotype: str) -> FinalTraining:
-    """Return how a found genotype is trained from scratch: on everything, with cutout."""
+def final_training(experiment: NasExperiment, genotype: str, side: int) -> FinalTraining:
+    """Return how a genotype is trained on images of ``side`` pixels: on everything, half a side cut out."""
     builder = final_builder(genotype, experiment.retrain_channels, experiment.retrain_cells)
-    recipe = replace(experiment.recipe, epochs=experiment.retrain_epochs, cutout=CUTOUT)
+    recipe = replace(experiment.recipe, epochs=experiment.retrain_epochs, cutout=side // CUTOUT_SHARE)
     return FinalTraining(builder, recipe, SubsetPlan.full())

@@ -30,7 +30,7 @@ from raysubset.training.bilevel import ArchitectureRecipe
 from raysubset.training.recipe import Recipe
 from raysubset.tuning.judging import CandidateLog, JudgePool, JudgeWorker
 from raysubset.tuning.nas_run import create_nas_run, open_nas_run
-from raysubset.tuning.nas_search import place_rows, search_architecture
+from raysubset.tuning.nas_search import final_training, place_rows, search_architecture
 from raysubset.tuning.progress import Silent
 
 
@@ -200,3 +200,10 @@ def test_the_log_of_candidates_keeps_what_is_there_and_names_a_bad_line(tmp_path
     file.write_text(file.read_text().replace('"score": 2', '"points": 2'))
     with pytest.raises(RecordError, match="line 2"):
         CandidateLog.open(file)
+
+
+@pytest.mark.parametrize(("side", "cutout"), [(32, 16), (16, 8), (9, 4)])
+def test_half_a_side_is_cut_out_when_a_genotype_is_retrained(side: int, cutout: int) -> None:
+    asked = experiment("f", "darts", "darts", cells=3, retrain_epochs=7)
+    final = final_training(asked, "", side)
+    assert (final.recipe.cutout, final.recipe.epochs, final.plan.ratio) == (cutout, 7, 1.0)
