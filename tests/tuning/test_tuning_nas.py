@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,13 +48,6 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> TableBench:
     return TableBench.read(file, complete=True)
 
 
-@pytest.fixture(scope="module")
-def session() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 def experiment(name: str, space: str = "nb201", algo: str = "spos", **options: Any) -> NasExperiment:
     asked: dict[str, Any] = {
         "plan": SubsetPlan(ratio=0.5),
@@ -81,7 +73,7 @@ def scores(folder: Path) -> dict[str, float]:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.usefixtures("session")
+@pytest.mark.usefixtures("ray_cluster")
 def test_a_supernet_search_says_what_the_table_knows_and_goes_on_where_it_was_cut(
     data: Dataset, table: TableBench, tmp_path: Path
 ) -> None:
@@ -112,7 +104,7 @@ def test_a_supernet_search_says_what_the_table_knows_and_goes_on_where_it_was_cu
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.usefixtures("session")
+@pytest.mark.usefixtures("ray_cluster")
 def test_a_genotype_is_found_drawn_and_retrained(data: Dataset, tmp_path: Path) -> None:
     asked = experiment("d", "darts", "darts", cells=3, retrain_epochs=1, retrain_channels=2, retrain_cells=3)
     info = search(asked, data, tmp_path)
@@ -127,7 +119,7 @@ def test_a_genotype_is_found_drawn_and_retrained(data: Dataset, tmp_path: Path) 
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.usefixtures("session")
+@pytest.mark.usefixtures("ray_cluster")
 def test_a_judge_that_dies_is_replaced(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = experiment("judged")
     run = create_nas_run(asked, data, tmp_path, Silent(), command="test")
@@ -155,7 +147,7 @@ def test_a_judge_that_dies_is_replaced(data: Dataset, tmp_path: Path, monkeypatc
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.usefixtures("session")
+@pytest.mark.usefixtures("ray_cluster")
 def test_a_supernet_that_diverges_ends_the_search_with_its_reason(data: Dataset, tmp_path: Path) -> None:
     asked = experiment("nan", algo="darts", recipe=Recipe(epochs=3, batch_size=16, lr=1e30))
     with pytest.raises(SearchFailedError, match="learning rate is too high"):
