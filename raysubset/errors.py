@@ -133,5 +133,9 @@ class SlowSelectorWarning(UserWarning):
     """A selector would cost more than training on everything; adaptive random takes its place."""
 
 
+class CertainSupervisorsWarning(UserWarning):
+    """Networks that others learn from know their rows by heart; the message says how well."""
+
+
 class FewRungsWarning(UserWarning):
     """Trials can be stopped early fewer than twice; the message says why and what would mend it."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import tomli_w
 
 from raysubset.errors import OptionsError, UnknownNameError
+from raysubset.frozen_toml import field_names, from_table, read_toml, refuse_unknown
 from raysubset.hpo.catalog import SCHEDULERS, SEARCHERS
 from raysubset.hpo.fidelity import Anneal, FidelityOptions, Mode, Promote
 from raysubset.hpo.pairing import PAIRINGS, Pairing
@@ -191,12 +190,8 @@ class Experiment:
         Raises:
             OptionsError: Not TOML, an unknown key (lists the known ones), or a value out of range.
         """
-        try:
-            plain = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise OptionsError(f"Experiment is not valid TOML: {error}.") from error
-        known = {f.name for f in fields(cls)}
-        _refuse_unknown("experiment", plain, known)
+        plain = read_toml("Experiment", text)
+        refuse_unknown("experiment", plain, field_names(cls))
         if missing := sorted({"name", "model", "space"} - set(plain)):
             raise OptionsError.of("experiment", [f"{key!r} is missing" for key in missing])
         parts: dict[str, Any] = {
@@ -204,20 +199,8 @@ class Experiment:
         }
         for part, kind in (("plan", SubsetPlan), ("recipe", Recipe), ("search", SearchOptions)):
             if part in plain:
-                parts[part] = _from_table(kind, part, plain[part])
+                parts[part] = from_table(kind, part, plain[part])
         return cls(**parts, model=_model(plain["model"]), space=space_from_plain(plain["space"]))
-
-
-def _from_table(kind: type[Any], name: str, table: Mapping[str, Any]) -> Any:
-    _refuse_unknown(name, table, {f.name for f in fields(kind)})
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
-
-
-def _refuse_unknown(name: str, table: Mapping[str, Any], known: set[str]) -> None:
-    if unknown := sorted(set(table) - known):
-        raise OptionsError.of(
-            name, [f"unknown key {key!r}" for key in unknown] + [f"known: {', '.join(sorted(known))}"]
-        )
 
 
 def _model(reference: str) -> str | ModelBuilder:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-import tomli_w
-
 from raysubset.errors import OptionsError, UnknownNameError
+from raysubset.frozen_toml import from_toml, to_toml
 from raysubset.nas.space import NetworkSize
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.bilevel import ArchitectureRecipe
@@ -185,12 +183,9 @@ class NasExperiment:
 
     def to_toml(self) -> str:
         """Return the experiment as TOML."""
-        plain = {key: value for key, value in asdict(self).items() if key not in _PARTS}
-        for part in _PARTS:
-            plain[part] = {key: value for key, value in asdict(getattr(self, part)).items() if value is not None}
         if not isinstance(self.plan.selector, str):
             raise OptionsError(f"A selector object ({self.plan.name}) cannot be written to TOML: give its name.")
-        return tomli_w.dumps(plain)
+        return to_toml(self, _PARTS)
 
     @classmethod
     def from_toml(cls, text: str) -> Self:
@@ -199,17 +194,7 @@ class NasExperiment:
         Raises:
             OptionsError: Not TOML, an unknown key (lists the known ones), or a value out of range.
         """
-        try:
-            plain = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise OptionsError(f"NasExperiment is not valid TOML: {error}.") from error
-        _refuse_unknown("NasExperiment", plain, cls)
-        for part, kind in _PARTS.items():
-            if part in plain:
-                _refuse_unknown(part, plain[part], kind)
-                table = {key: tuple(v) if isinstance(v, list) else v for key, v in plain[part].items()}
-                plain[part] = kind(**table)
-        return cls(**plain)
+        return from_toml(cls, text, _PARTS)
 
 
 _PARTS: Mapping[str, Any] = {
@@ -218,11 +203,3 @@ _PARTS: Mapping[str, Any] = {
     "architecture": ArchitectureRecipe,
     "candidates": CandidateOptions,
 }
-
-
-def _refuse_unknown(name: str, table: Mapping[str, Any], kind: Any) -> None:
-    known = {one.name for one in fields(kind)}
-    if unknown := sorted(set(table) - known):
-        raise OptionsError.of(
-            name, [f"unknown key {key!r}" for key in unknown] + [f"known: {', '.join(sorted(known))}"]
-        )

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from raysubset.cli import bench, cluster, corr, data, hpo, nas, report, select, simulate, studies
+from raysubset.cli import bench, cluster, corr, data, hpo, nas, report, select, simulate, studies, subselnet
 from raysubset.errors import InterruptedRunError, RaysubsetError, SearchFailedError
 
 FAILED = 1
@@ -32,6 +32,7 @@ app.command("report")(report.report)
 app.command("data")(data.data)
 app.add_typer(bench.bench, name="bench")
 app.add_typer(cluster.cluster, name="cluster")
+app.add_typer(subselnet.subselnet, name="subselnet")
 app.command("select")(select.select)
 app.command("simulate")(simulate.simulate)
 app.command("hpo-dss")(studies.hpo_dss)

@@ -90,19 +90,15 @@ def select(
     arrays = {name: read_array(name, path) for name, path in files.items()}
     context = context_of(arrays, {name: read_array(f"signal {name!r}", path) for name, path in scores.items()})
     context = replace(context, progress=progress, learning_rate=learning_rate)
-    count = _count(k, ratio, context.pool_size)
+    count = subset_size(k, ratio, context.pool_size)
     chosen = method.select(context, count, generator(seed, "select"))
-    _save(out, chosen, arrays.get("ids"))
+    write_selection(out, chosen, arrays.get("ids"))
     facts = {"selector": selector, "pool_size": chosen.pool_size, "k": count, "selected": len(chosen)}
     _print_facts({**facts, "scale": chosen.scale, "seed": seed, "out": str(out)}, as_json)
 
 
 def _faults(k: int | None, ratio: float | None, progress: float, learning_rate: float | None) -> list[str]:
-    faults = []
-    if (k is None) == (ratio is None):
-        faults.append(f"need exactly one of --k and --ratio, got {'neither' if k is None else 'both'}")
-    if ratio is not None and not 0 < ratio <= 1:
-        faults.append(f"ratio={ratio!r}, need 0 < ratio <= 1 (0.1 chooses a tenth of the rows)")
+    faults = size_faults(k, ratio)
     if not 0 <= progress < 1:
         faults.append(f"progress={progress!r}, need a share of training in [0, 1)")
     if learning_rate is not None and not 0 < learning_rate < math.inf:
@@ -110,7 +106,17 @@ def _faults(k: int | None, ratio: float | None, progress: float, learning_rate: 
     return faults
 
 
-def _count(k: int | None, ratio: float | None, n: int) -> int:
+def size_faults(k: int | None, ratio: float | None) -> list[str]:
+    """Say what is wrong with how many rows are asked for."""
+    faults = []
+    if (k is None) == (ratio is None):
+        faults.append(f"need exactly one of --k and --ratio, got {'neither' if k is None else 'both'}")
+    if ratio is not None and not 0 < ratio <= 1:
+        faults.append(f"ratio={ratio!r}, need 0 < ratio <= 1 (0.1 chooses a tenth of the rows)")
+    return faults
+
+
+def subset_size(k: int | None, ratio: float | None, n: int) -> int:
     """Return the rows to choose: k, or the nearest whole number to ratio n, at least 1."""
     if ratio is None:
         assert k is not None  # exactly one of the two is given
@@ -169,7 +175,7 @@ def _check_out(out: Path, inputs: list[Path]) -> None:
         raise OptionsError(f"--out {out} is one of the input files, which it would replace.")
 
 
-def _save(path: Path, chosen: Selection, ids: NDArray[Any] | None) -> None:
+def write_selection(path: Path, chosen: Selection, ids: NDArray[Any] | None) -> None:
     """Write the selection beside ``path`` and rename it: on any failure an old file stays as it was."""
     arrays: dict[str, Any] = {"indices": chosen.indices, "weights": chosen.weights, "scale": chosen.scale}
     if ids is not None:

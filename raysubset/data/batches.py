@@ -55,6 +55,31 @@ class ArraySource:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PickedRows:
+    """Some rows of a source, in an order of their own: row i is ``index[i]`` of it.
+
+    Attributes:
+        source: Where they are read.
+        index: int64[k], in [0, n), repeats allowed.
+    """
+
+    source: RowSource
+    index: NDArray[np.int64]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """int64[k], the label of every row."""
+        return self.source.labels[self.index]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def rows(self, index: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return copies of the given rows; cost is that of the source."""
+        return self.source.rows(self.index[index])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """What a training or evaluation step takes.
 

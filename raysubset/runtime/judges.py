@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from raysubset.data.batches import Batch, RowSource, evaluation_batches
+from raysubset.data.batches import Batch, PickedRows, RowSource, evaluation_batches
 from raysubset.errors import NonFiniteLossError
 from raysubset.models.catalog import build_model
 from raysubset.nas.batch_statistics import recalibrated
@@ -146,21 +146,7 @@ def drawn_rows(source: RowSource, count: int, seed: int, purpose: str) -> NDArra
 
 
 def _batches(rows: SearchRows, source: RowSource, index: NDArray[np.int64], batch: int) -> Iterator[Batch]:
-    return evaluation_batches(_Picked(source, index), rows.transform, batch, rows.device)
-
-
-class _Picked:
-    """Some rows of a source, in an order of their own."""
-
-    def __init__(self, source: RowSource, index: NDArray[np.int64]) -> None:
-        self._source, self._index = source, index
-        self.labels: NDArray[np.int64] = source.labels[index]
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def rows(self, index: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        return self._source.rows(self._index[index])
+    return evaluation_batches(PickedRows(source, index), rows.transform, batch, rows.device)
 
 
 def one_thread() -> None:

@@ -24,7 +24,7 @@ from raysubset.selection.protocol import Selector
 from raysubset.selection.timing import Habits, Habitual
 
 GROUP = "raysubset.selectors"
-HERE = "raysubset.selection."
+HERE = "raysubset."
 WRAPPER_OPTIONS: Mapping[str, tuple[str, ...]] = {"class": ("threads",), "batch": ("batch_size",)}
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,8 @@ from raysubset.selection.protocol import Context, Selector
 from raysubset.selection.ratio import Budget, FirstEpoch, Schedule, subset_sizes
 from raysubset.types import Selection
 
-Evidence = Literal["none", "memory", "model", "scout", "embedding"]
-EVIDENCE: tuple[Evidence, ...] = ("none", "memory", "model", "scout", "embedding")
+Evidence = Literal["none", "memory", "model", "scout", "embedding", "fitted"]
+EVIDENCE: tuple[Evidence, ...] = get_args(Evidence)
 
 FORWARD_SHARE = 1 / 3
 """Samples charged for one row's forward pass: a training step is a forward pass and a backward pass of twice the
@@ -41,7 +41,8 @@ class Habits:
     Attributes:
         evidence: "none"; "memory" (signals of the training passes, free); "model" (an evaluation-mode pass of the
             trial's own model over the pool before each choice, charged); "scout" (a model trained beforehand on
-            everything, charged once, shared by all trials); "embedding" (fixed features, shared by all trials).
+            everything, charged once, shared by all trials); "embedding" (fixed features, shared by all trials);
+            "fitted" (what the selector itself was fitted on, once for all searches).
         every: Epochs between choices, 0 for one choice.
         warm_start: kappa in [0, 1).
         steering: Share of the pool held out to steer the choice (GLISTER's validation rows), in [0, 1).
@@ -71,7 +72,7 @@ class Habits:
     @property
     def informed_at_start(self) -> bool:
         """True where the first choice can be made before any training."""
-        return self.evidence in ("scout", "embedding")
+        return self.evidence in ("scout", "embedding", "fitted")
 
 
 @runtime_checkable

@@ -1,0 +1,177 @@
+"""How every method of SubSelNet's comparison chooses the rows that a cell's network is trained on.
+
+A method is one of three kinds:
+
+    a sampler or control    reads what the fit foresees of the cell
+    a baseline              reads fixed features, or a network trained beforehand on all rows; its time is charged
+    adaptive                chooses anew while the cell's network trains, by what that network says
+
+Samplers and controls see the predictions of the fit; so does nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysubset.data.batches import RowSource
+from raysubset.data.transform import Transform
+from raysubset.errors import UnknownNameError
+from raysubset.nas.cell101 import Cell101
+from raysubset.runtime.evidence import gather_evidence
+from raysubset.runtime.supervisors import CellTraining, cell_network
+from raysubset.seeds import generator, seed64
+from raysubset.selection.facility_location import FacilityLocation
+from raysubset.selection.plan import SubsetPlan
+from raysubset.selection.protocol import Context, Selector
+from raysubset.selection.uniform import UniformRandom
+from raysubset.selection.wrappers import PerClass
+from raysubset.subselnet.controls import CONTROLS, TRUE_LOSS
+from raysubset.subselnet.inductive import Prediction
+from raysubset.subselnet.predictor import SAMPLERS, ArchitecturePredictor
+from raysubset.subselnet.samplers import Gibbs, Released
+from raysubset.types import Selection
+
+UNINFORMED: Mapping[str, Callable[[], Selector]] = {
+    "random": UniformRandom,
+    "random-per-class": lambda: PerClass(UniformRandom()),
+    "facility-location": lambda: FacilityLocation(exact=True),  # on the fit's features: no architecture in it
+}
+FITTED = (*SAMPLERS, "gibbs-per-class", "released", *CONTROLS)
+SCOUTS: Mapping[str, SubsetPlan] = {
+    "pruning": SubsetPlan(selector="entropy", scout_model="resnet18", scout_epochs=5),
+    "prototypes": SubsetPlan(selector="prototypes-hard", options={"floor": 0.0}),
+    "selection-via-proxy": SubsetPlan(selector="least-confidence", scout_model="resnet20"),
+    "el2n": SubsetPlan(selector="el2n"),
+    "grand": SubsetPlan(selector="grand"),
+}
+ADAPTIVE: Mapping[str, SubsetPlan] = {
+    "glister": SubsetPlan(selector="glister", schedule="static"),
+    "gradmatch": SubsetPlan(selector="gradmatch-per-batch", schedule="static"),
+}
+METHODS: tuple[str, ...] = (*UNINFORMED, *FITTED, *SCOUTS, *ADAPTIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class MethodOptions:
+    """What the methods have to be told.
+
+    Attributes:
+        entropy: lambda of the samplers, in nats of loss.
+        candidates: Of the hybrid, in multiples of the rows chosen.
+        master: Zoo name of the network that prunes; the paper's is ResNet-18.
+        proxy: The same of selection via proxy; the paper names none, its source takes ResNet-20.
+        proxy_epochs: Epochs of that proxy.
+    """
+
+    entropy: float = 0.3
+    candidates: float = 4.0
+    master: str = "resnet18"
+    proxy: str = "resnet20"
+    proxy_epochs: int = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """Rows, and the wall seconds that choosing them took, all that it needed included."""
+
+    rows: NDArray[np.int64]
+    seconds: float
+
+
+def check_methods(names: tuple[str, ...]) -> None:
+    """Refuse names that stand for nothing.
+
+    Raises:
+        UnknownNameError: One is unknown; lists the known ones.
+    """
+    for name in names:
+        if name not in METHODS:
+            raise UnknownNameError.of("method", name, METHODS)
+
+
+def adaptive_plan(method: str, ratio: float) -> SubsetPlan:
+    """Return the plan of a method that chooses while the network trains."""
+    return replace(ADAPTIVE[method], ratio=ratio)
+
+
+def choose(
+    method: str,
+    ratio: float,
+    training: CellTraining,
+    train: RowSource,
+    transform: Transform,
+    predictor: ArchitecturePredictor,
+    true_losses: Callable[[], NDArray[np.float32]],
+    options: MethodOptions,
+) -> Chosen:
+    """Choose rows by a method that does so before training.
+
+    Args:
+        method: A name of `METHODS`, not an adaptive one.
+        ratio: b / n, in (0, 1).
+        training: Of the cell; its seed names all draws.
+        train: The rows.
+        transform: Their statistics.
+        predictor: The fit.
+        true_losses: Gives float32[n], the losses of the cell's own network trained on everything, for the oracle.
+        options: See there.
+    """
+    k = max(1, round(ratio * len(train)))
+    rng = generator(training.seed, training.cell, method, k, "subset-method")
+    started = perf_counter()
+    if method in SCOUTS:
+        chosen = _by_scout(method, k, training, train, transform, options, rng)
+    elif method in UNINFORMED:
+        context = Context(len(train), train.labels, features=predictor.features)
+        chosen = UNINFORMED[method]().select(context, k, rng)
+    else:
+        seen = predictor.predict(Cell101.parse(training.cell))
+        context = predictor.context(seen)
+        if method.startswith(f"bottom-{TRUE_LOSS}"):
+            context = replace(context, signals={**context.signals, TRUE_LOSS: true_losses()})
+        chosen = _fitted(method, predictor, seen, options).select(context, k, rng)
+    return Chosen(chosen.indices, perf_counter() - started)
+
+
+def _fitted(method: str, predictor: ArchitecturePredictor, seen: Prediction, options: MethodOptions) -> Selector:
+    if method in CONTROLS:
+        return CONTROLS[method]()
+    if method == "released":
+        return Released()
+    if method == "gibbs-per-class":
+        return PerClass(Gibbs(options.entropy))
+    (kind,) = (kind for kind in SAMPLERS if kind == method)
+    return predictor.sampler(kind, seen, options.entropy, candidates=options.candidates)
+
+
+def _by_scout(
+    method: str,
+    k: int,
+    training: CellTraining,
+    train: RowSource,
+    transform: Transform,
+    options: MethodOptions,
+    rng: np.random.Generator,
+) -> Selection:
+    """Train a network on everything and choose by what it says; EL2N's and GraNd's is the cell's own."""
+    plan = SCOUTS[method]
+    if method == "pruning":
+        plan = replace(plan, scout_model=options.master)
+    elif method in ("selection-via-proxy", "prototypes"):
+        plan = replace(plan, scout_model=options.proxy, scout_epochs=options.proxy_epochs, embedding="auto")
+    found = gather_evidence(
+        plan,
+        train,
+        transform,
+        model=cell_network(training.cell, training.size),
+        recipe=training.recipe,
+        num_classes=training.num_classes,
+        seed=seed64(training.seed, method),
+        device=training.device,
+    )
+    return plan.compose().select(found.context, k, rng)

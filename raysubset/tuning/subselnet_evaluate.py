@@ -1,0 +1,247 @@
+"""The evaluation of a fit: cells it never saw, each trained on the subset that each method chooses.
+
+evaluation.jsonl has a line for each (method, cell, seed, ratio), written the moment it is known; what stands there
+is not done again. Every network of a cell and seed begins with the same weights and trains for the same number of
+epochs on whatever it is given; the network on all rows trains as the supervisors did. Test rows are read at the
+end of each training, once, and steer nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysubset.data.batches import PickedRows, RowSource, evaluation_batches
+from raysubset.data.transform import Transform
+from raysubset.errors import DataError, OptionsError, RecordError
+from raysubset.report.subselnet_measures import class_entropy
+from raysubset.report.subselnet_tables import EvaluationRow
+from raysubset.runtime.memory_meter import MemoryMeter
+from raysubset.runtime.place import place
+from raysubset.runtime.session import cluster_slots, ray_session
+from raysubset.runtime.store import StoredSplit, store_split
+from raysubset.runtime.subset_methods import (
+    ADAPTIVE,
+    Chosen,
+    MethodOptions,
+    adaptive_plan,
+    check_methods,
+    choose,
+)
+from raysubset.runtime.supervisors import CellTraining, TrainedCell, train_cell
+from raysubset.runtime.trial import EVALUATION_BATCH
+from raysubset.seeds import seed64
+from raysubset.selection.plan import SubsetPlan
+from raysubset.selection.scores import loss
+from raysubset.subselnet.bank import LogitBank
+from raysubset.subselnet.selector import open_predictor
+from raysubset.training.evaluate import evaluate
+from raysubset.tuning.spread import spread
+from raysubset.tuning.subselnet_fit import Say, cell_training, supervise_cells
+from raysubset.tuning.subselnet_run import SubSelNetRun
+
+EVALUATION_FILE = "evaluation.jsonl"
+FULL = "full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationOptions:
+    """What is compared.
+
+    Attributes:
+        methods: Names of `runtime.subset_methods.METHODS`.
+        ratios: Shares of the rows, each in (0, 1).
+        seeds: Repeats, >= 1: seed s of each names its weights, order and draws.
+        epochs: Of every training on a subset, >= 1.
+        chosen: How methods are told to choose.
+
+    Raises:
+        OptionsError: A value out of range; all of them in one message.
+        UnknownNameError: A method is unknown.
+    """
+
+    methods: tuple[str, ...]
+    ratios: tuple[float, ...] = (0.05, 0.1, 0.3)
+    seeds: int = 3
+    epochs: int = 25
+    chosen: MethodOptions = field(default_factory=MethodOptions)
+
+    def __post_init__(self) -> None:
+        check_methods(self.methods)
+        faults = []
+        if not self.ratios or not all(0 < ratio < 1 for ratio in self.ratios):
+            faults.append(f"ratios={self.ratios!r}, need at least one, each in (0, 1)")
+        for name, number in (("methods", len(self.methods)), ("seeds", self.seeds), ("epochs", self.epochs)):
+            if number < 1:
+                faults.append(f"{name}: {number}, need at least 1")
+        if faults:
+            raise OptionsError.of("EvaluationOptions", faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One training: of a cell, on what a method chooses (`FULL`, ratio 1: on everything)."""
+
+    method: str
+    cell: str
+    seed: int
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a piece came to; ``val_accuracy`` is on the held-out rows, the rest is as in `EvaluationRow`."""
+
+    accuracy: float
+    val_accuracy: float
+    select_s: float
+    train_s: float
+    gb_min: float
+    class_entropy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What every piece reads; the fit and the bank lie in the run's folder."""
+
+    folder: Path
+    training: CellTraining
+    bank: LogitBank
+    train: StoredSplit
+    validation: StoredSplit
+    test: StoredSplit
+    transform: Transform
+    options: EvaluationOptions
+
+
+def evaluate_fit(
+    run: SubSelNetRun, options: EvaluationOptions, say: Say = lambda _: None, concurrency: int = 0
+) -> dict[Piece, Outcome]:
+    """Train what evaluation.jsonl does not hold yet; returns the outcomes of the cells and methods asked for.
+
+    Raises:
+        DataError: The data set has no test rows, or the fit kept no cell unseen.
+        StorageError: The fit is not finished.
+    """
+    if run.data.test is None:
+        raise DataError(f"{run.data.name} has no test rows to judge the trained cells by.")
+    if not run.folds.unseen:
+        raise DataError(f"Fit {run.info.name!r} kept no cell unseen: fit with --unseen 8, say.")
+    open_predictor(run.folder)
+    log = run.folder / EVALUATION_FILE
+    pieces = list(_pieces([str(cell) for cell in run.folds.unseen], options))
+    known = read_outcomes(log)
+    missing = [piece for piece in pieces if piece not in known]
+    if missing:
+        with ray_session():
+            slots = cluster_slots(concurrency)
+            placed = place(run.data, *run.rows)
+            cells = len(run.folds.supervisors) + len(run.folds.unseen)
+            bank = supervise_cells(run, placed, slots, cells, say)
+            training = cell_training(run, "", SubsetPlan.full(), slots)
+            test = store_split(run.data.test)
+            setting = _Setting(run.folder, training, bank, *placed[:2], test, placed.transform, options)
+            for done, (piece, outcome) in enumerate(spread(_piece, missing, slots, setting), 1):
+                known[piece] = outcome
+                _append(log, piece, outcome)
+                say(
+                    f"{done} of {len(missing)}: {piece.method} {piece.ratio:g}, seed {piece.seed}: "
+                    f"{outcome.accuracy:.1%}, chosen in {outcome.select_s:.2f} s, {piece.cell}"
+                )
+    return {piece: known[piece] for piece in pieces}
+
+
+def evaluation_rows(outcomes: Mapping[Piece, Outcome]) -> list[EvaluationRow]:
+    """Return one row for each piece on a subset, beside the piece on everything of its cell and seed."""
+    rows = []
+    for piece, outcome in outcomes.items():
+        full = outcomes.get(Piece(FULL, piece.cell, piece.seed, 1.0))
+        if piece.method == FULL or full is None:
+            continue
+        plain = asdict(outcome)
+        del plain["val_accuracy"]  # chooses among cells, see `recommend`
+        rows.append(EvaluationRow(**asdict(piece), **plain, full_accuracy=full.accuracy, full_s=full.train_s))
+    return rows
+
+
+def read_outcomes(log: Path) -> dict[Piece, Outcome]:
+    """Read evaluation.jsonl; a last line that was cut short by a crash is dropped.
+
+    Raises:
+        RecordError: Another line cannot be read.
+    """
+    lines = log.read_text(encoding="utf-8").split("\n") if log.exists() else [""]
+    if lines[-1]:
+        log.write_text("".join(f"{line}\n" for line in lines[:-1]), encoding="utf-8")
+    found = {}
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            plain = json.loads(line)
+            piece = Piece(**{name: plain.pop(name) for name in ("method", "cell", "seed", "ratio")})
+            found[piece] = Outcome(**plain)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RecordError(f"{log}, line {number}: {error}.") from error
+    return found
+
+
+def _append(log: Path, piece: Piece, outcome: Outcome) -> None:
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**asdict(piece), **asdict(outcome)}) + "\n")
+
+
+def _pieces(cells: Sequence[str], options: EvaluationOptions) -> Iterator[Piece]:
+    for seed in range(options.seeds):
+        for cell in cells:
+            yield Piece(FULL, cell, seed, 1.0)
+            for ratio in options.ratios:
+                for method in options.methods:
+                    yield Piece(method, cell, seed, ratio)
+
+
+# ---------------------------------------------------------------------- in a process of its own
+
+
+def _piece(piece: Piece, setting: _Setting) -> Outcome:
+    train = setting.train.open()
+    seed = seed64(setting.training.seed, "evaluation", piece.seed)
+    training = replace(setting.training, cell=piece.cell, seed=seed)
+    if piece.method != FULL:
+        training = replace(training, recipe=replace(training.recipe, epochs=setting.options.epochs))
+    with MemoryMeter() as meter:
+        trained, chosen = _trained(piece, setting, training, train)
+    accuracy, val_accuracy = (
+        evaluate(
+            trained.model, evaluation_batches(split.open(), setting.transform, EVALUATION_BATCH, training.device)
+        ).accuracy
+        for split in (setting.test, setting.validation)
+    )
+    entropy = None
+    if chosen is not None:
+        entropy = class_entropy(train.labels[chosen.rows], training.num_classes).share
+    select_s = trained.select_s if chosen is None else chosen.seconds
+    return Outcome(accuracy, val_accuracy, select_s, trained.train_s, meter.use().gb_min, entropy)
+
+
+def _trained(
+    piece: Piece, setting: _Setting, training: CellTraining, train: RowSource
+) -> tuple[TrainedCell, Chosen | None]:
+    """Train on the method's rows; returns them too, where they were chosen before training."""
+    if piece.method == FULL:
+        return train_cell(training, train, setting.transform), None
+    if piece.method in ADAPTIVE:
+        plan = adaptive_plan(piece.method, piece.ratio)
+        return train_cell(replace(training, plan=plan), train, setting.transform), None
+
+    def true_losses() -> NDArray[np.float32]:
+        logits = setting.bank.logits(setting.bank.cells.index(piece.cell))
+        return np.asarray(loss(logits, train.labels), dtype=np.float32)
+
+    predictor = open_predictor(setting.folder)
+    told = setting.options.chosen
+    chosen = choose(piece.method, piece.ratio, training, train, setting.transform, predictor, true_losses, told)
+    return train_cell(training, PickedRows(train, chosen.rows), setting.transform), chosen

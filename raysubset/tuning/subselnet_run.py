@@ -1,0 +1,213 @@
+"""A fit's folder: made, opened, described. What happens in it is `tuning.subselnet_fit`.
+
+<root>/<name>/subselnet.toml      what was asked
+              fit.json            on what, and what each stage came to, rewritten after every stage
+              features-<key>/     of the rows
+              encoder-<key>/      of architectures
+              bank-<key>/         logits of the supervisors, a file that is mapped
+              approximator-<key>/ and inductive-<key>/
+              predictor/          the finished fit: what selectors read
+
+A stage lies under the hash of all it was made from, so it is made once, also after a crash or a change of what
+comes after it; the bank goes on at the cell where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from raysubset.data.dataset import Dataset
+from raysubset.data.split import stratified_split
+from raysubset.errors import DataError, RecordError, StorageError
+from raysubset.nas.network101 import network101
+from raysubset.report.atomic import write_text
+from raysubset.subselnet.folds import Folds, draw_folds
+from raysubset.subselnet_experiment import SubSelNetExperiment
+from raysubset.tuning.nas_run import SplitRows
+
+EXPERIMENT_FILE, FIT_FILE = "subselnet.toml", "fit.json"
+FIT_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitInfo:
+    """What is known of a fit.
+
+    Attributes:
+        name, seed: Of the run.
+        data: What the data set was asked for by.
+        dataset, dataset_source, dataset_note, fingerprint: What it was.
+        limit, shrink: How the data set was cut down, so that it can be loaded again; None and 1 for not at all.
+        n_train, n_validation, num_classes: Rows and classes.
+        device, command, started, versions: Where, how and when.
+        stages: Stage -> what it came to, seconds among it; only those that are finished.
+    """
+
+    name: str
+    seed: int
+    data: str
+    dataset: str
+    dataset_source: str
+    dataset_note: str
+    fingerprint: str
+    n_train: int
+    n_validation: int
+    num_classes: int
+    device: str
+    command: str
+    started: str
+    limit: int | None = None
+    shrink: int = 1
+    versions: Mapping[str, str] = field(default_factory=dict)
+    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    schema: int = FIT_SCHEMA
+
+    def write(self, folder: Path) -> None:
+        """Replace the file in one step.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        write_text(folder / FIT_FILE, json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the file.
+
+        Raises:
+            StorageError: There is none, or it cannot be read.
+            RecordError: It is not one of ours, or of another schema.
+        """
+        path = folder / FIT_FILE
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise StorageError(f"No fit of SubSelNet in {folder}: {error.strerror or error}.") from error
+        except ValueError as error:
+            raise RecordError(f"{path} is not JSON: {error}.") from error
+        known = {one.name for one in fields(cls)}
+        if not isinstance(plain, dict) or plain.get("schema") != FIT_SCHEMA or set(plain) - known:
+            raise RecordError(f"{path} is no {FIT_FILE} of schema {FIT_SCHEMA}.")
+        return cls(**plain)
+
+
+@dataclass(slots=True)
+class SubSelNetRun:
+    """A fit's folder, experiment and data.
+
+    Attributes:
+        folder: Where everything is kept.
+        experiment: What was asked.
+        data: The data set.
+        rows: Of ``data.train``: those fitted on, and those no stage sees.
+        folds: Cells.
+        info: What is known so far; fit.json mirrors it.
+    """
+
+    folder: Path
+    experiment: SubSelNetExperiment
+    data: Dataset
+    rows: SplitRows
+    folds: Folds
+    info: FitInfo
+
+    def note(self, stage: str, **facts: Any) -> None:
+        """Add what a stage came to and write it down."""
+        self.info = replace(self.info, stages={**self.info.stages, stage: facts})
+        self.info.write(self.folder)
+
+
+def start_run(
+    experiment: SubSelNetExperiment,
+    data: Dataset,
+    root: Path,
+    *,
+    command: str,
+    asked: str,
+    limit: int | None = None,
+    shrink: int = 1,
+) -> SubSelNetRun:
+    """Make a fit's folder, or go on with the one of that name; what was made of the same options is kept.
+
+    Args:
+        experiment: What to fit.
+        data: The data set.
+        root: Folder of all runs.
+        command: The command line that repeats the run.
+        asked: Name or path by which `load_dataset` finds the data again.
+        limit: Rows of each split that ``data`` was cut to.
+        shrink: Side of the squares of pixels that its images were averaged over.
+
+    Raises:
+        DataError: A fit of that name is on other data.
+        OptionsError: The networks do not fit the data's inputs.
+        StorageError: The folder cannot be written.
+    """
+    rows = SplitRows(*stratified_split(data.train.labels, experiment.validation, experiment.seed))
+    folds = draw_folds(experiment.supervisors, experiment.checks, experiment.unseen, experiment.seed)
+    network101(folds.train[0], data.num_classes, data.input_shape, experiment.size)  # refuses what is no image
+    folder = root / experiment.name
+    info = replace(_described(experiment, data, rows, command), data=asked, limit=limit, shrink=shrink)
+    if (folder / FIT_FILE).exists():
+        _check_same_data(FitInfo.read(folder), info)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / EXPERIMENT_FILE).write_text(experiment.to_toml(), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"Cannot write the run's folder {folder}: {error.strerror or error}.") from error
+    info.write(folder)
+    return SubSelNetRun(folder, experiment, data, rows, folds, info)
+
+
+def open_run(folder: Path, data: Dataset) -> SubSelNetRun:
+    """Open a fit for what comes after it.
+
+    Raises:
+        StorageError: There is none.
+        DataError: The data are not those it was fitted on.
+    """
+    info = FitInfo.read(folder)
+    experiment = SubSelNetExperiment.from_toml((folder / EXPERIMENT_FILE).read_text(encoding="utf-8"))
+    rows = SplitRows(*stratified_split(data.train.labels, experiment.validation, experiment.seed))
+    folds = draw_folds(experiment.supervisors, experiment.checks, experiment.unseen, experiment.seed)
+    _check_same_data(info, _described(experiment, data, rows, info.command))
+    return SubSelNetRun(folder, experiment, data, rows, folds, info)
+
+
+def _check_same_data(kept: FitInfo, now: FitInfo) -> None:
+    if (kept.fingerprint, kept.num_classes) != (now.fingerprint, now.num_classes):
+        raise DataError(
+            f"Fit {kept.name!r} is on data {kept.fingerprint} ({kept.dataset}, {kept.num_classes} classes); these "
+            f"are {now.fingerprint} ({now.dataset}, {now.num_classes} classes). Choose another --name."
+        )
+
+
+def _described(experiment: SubSelNetExperiment, data: Dataset, rows: SplitRows, command: str) -> FitInfo:
+    return FitInfo(
+        name=experiment.name,
+        seed=experiment.seed,
+        data=data.name,
+        dataset=data.name,
+        dataset_source=data.source,
+        dataset_note=data.note,
+        fingerprint=data.fingerprint(),
+        n_train=len(rows.train),
+        n_validation=len(rows.validation),
+        num_classes=data.num_classes,
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        command=command,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("raysubset", "ray", "torch", "numpy")},
+        },
+    )
