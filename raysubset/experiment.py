@@ -154,9 +154,11 @@ class Experiment:
 
     @property
     def model_name(self) -> str:
-        """The model's zoo name, or "module:name" of its builder (a builder without a name: that of its type)."""
+        """The name by which `find_model` finds it (a builder without a name: that of its type)."""
         if isinstance(self.model, str):
             return self.model
+        if (reference := getattr(self.model, "reference", None)) is not None:
+            return str(reference)
         named = self.model if hasattr(self.model, "__qualname__") else type(self.model)
         return f"{named.__module__}:{named.__qualname__}"
 
@@ -200,13 +202,23 @@ class Experiment:
         for part, kind in (("plan", SubsetPlan), ("recipe", Recipe), ("search", SearchOptions)):
             if part in plain:
                 parts[part] = from_table(kind, part, plain[part])
-        return cls(**parts, model=_model(plain["model"]), space=space_from_plain(plain["space"]))
+        return cls(**parts, model=find_model(plain["model"]), space=space_from_plain(plain["space"]))
 
 
-def _model(reference: str) -> str | ModelBuilder:
+def find_model(reference: str) -> str | ModelBuilder:
+    """Return the model of a name: the zoo's, "module:name" of a builder, or "nb101-<channels>x<cells>:<cell>".
+
+    Raises:
+        OptionsError: The module or the name in it is not to be found.
+        ArchitectureError: The cell is none of NAS-Bench-101.
+    """
     module, colon, name = reference.partition(":")
     if not colon:
         return reference
+    if module.startswith("nb101-"):
+        from raysubset.nas.cell_model import CellModel
+
+        return CellModel.parse(reference)
     try:
         builder: ModelBuilder = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:

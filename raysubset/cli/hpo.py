@@ -15,8 +15,9 @@ from typer import Option
 from raysubset.cli.data import WHAT, open_data
 from raysubset.cli.defaults import recipe_for, run_label, space_for
 from raysubset.cli.output import print_summary
+from raysubset.cli.select import read_options
 from raysubset.errors import InterruptedRunError, OptionsError
-from raysubset.experiment import Experiment, Score, SearchOptions
+from raysubset.experiment import Experiment, Score, SearchOptions, find_model
 from raysubset.hpo.fidelity import Anneal, Mode, Promote
 from raysubset.hpo.pairing import Pairing
 from raysubset.hpo.rungs import Place
@@ -31,11 +32,17 @@ def hpo(
     data: Annotated[str, Option(help=WHAT)] = "cifar10",
     data_dir: Annotated[Path | None, Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
     limit: Annotated[int | None, Option(help="Use only so many rows of each split.")] = None,
-    model: Annotated[str | None, Option(help="Model of the zoo (default: by data and device).")] = None,
+    model: Annotated[
+        str | None,
+        Option(help="Of the zoo, module:name of a builder, or nb101-8x1:CELL (default: by data and device)."),
+    ] = None,
     ratio: Annotated[float, Option(help="Mean share of the data an epoch trains on, in (0, 1].")] = 0.1,
     selector: Annotated[
         str, Option(help="asp, adaptive-random, craig, ...: see `raysubset select --list`.")
     ] = "asp",
+    option: Annotated[
+        list[str] | None, Option(help="NAME=VALUE, an option of the selector; may be repeated.")
+    ] = None,
     select_every: Annotated[
         int | None, Option(help="Epochs between selections, 0 for one (default: the selector's habit).")
     ] = None,
@@ -110,6 +117,7 @@ def hpo(
         select_every=select_every,
         warm_start=warm_start,
         per_class=per_class,
+        options=read_options(option),
     )
     options = SearchOptions(
         search=search,
@@ -146,8 +154,8 @@ def hpo(
         preset = preset_for(loaded, smoke)
         model = model or preset.model
         experiment = Experiment(
-            name=name or f"{run_label(loaded, data)}-{model}-{datetime.now():%Y%m%d-%H%M%S}",
-            model=model,
+            name=name or f"{run_label(loaded, data)}-{model.partition(':')[0]}-{datetime.now():%Y%m%d-%H%M%S}",
+            model=find_model(model),
             plan=plan,
             recipe=recipe_for(loaded, preset, epochs),
             space=space_for(space, preset),

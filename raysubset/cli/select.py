@@ -84,7 +84,7 @@ def select(
     }
     files = {name: path for name, path in given.items() if path is not None}
     scores = {name: Path(file) for name, file in _pairs("signal", signal, "FILE.npy").items()}
-    options = {name: _scalar(name, text) for name, text in _pairs("option", option, "VALUE").items()}
+    options = read_options(option)
     method = _method(selector, options, list(scores), per_class)
     _check_out(out, [*files.values(), *scores.values()])
     arrays = {name: read_array(name, path) for name, path in files.items()}
@@ -142,6 +142,15 @@ def _method(name: str, options: dict[str, Any], scores: list[str], per_class: bo
     return PerClass(chosen) if per_class and not isinstance(chosen, PerClass) else chosen
 
 
+def read_options(texts: list[str] | None) -> dict[str, Any]:
+    """Read a selector's options, NAME=VALUE each.
+
+    Raises:
+        OptionsError: One has another form, or is given twice.
+    """
+    return {name: _scalar(name, text) for name, text in _pairs("option", texts, "VALUE").items()}
+
+
 def _pairs(flag: str, texts: list[str] | None, right: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for text in texts or []:
@@ -155,8 +164,9 @@ def _pairs(flag: str, texts: list[str] | None, right: str) -> dict[str, str]:
 
 
 def _scalar(name: str, text: str) -> Any:
-    """Read a TOML scalar, or a bare word as the string it is; True and None are Python's, not TOML's."""
-    if re.fullmatch(r"[A-Za-z][\w-]*", text) and text.lower() not in ("true", "false", "none", "nan", "inf"):
+    """Read a TOML scalar, or a bare word, path or cell as a string; True and None are Python's, not TOML's."""
+    special = ("true", "false", "none", "nan", "inf")
+    if re.fullmatch(r"(?:[A-Za-z/~]|\.\.?/)[\w./~+:-]*", text) and text.lower() not in special:
         return text
     try:
         values = tomllib.loads(f"value = {text}")

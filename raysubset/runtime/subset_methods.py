@@ -22,8 +22,9 @@ from raysubset.data.batches import RowSource
 from raysubset.data.transform import Transform
 from raysubset.errors import UnknownNameError
 from raysubset.nas.cell101 import Cell101
+from raysubset.nas.cell_model import CellModel
 from raysubset.runtime.evidence import gather_evidence
-from raysubset.runtime.supervisors import CellTraining, cell_network
+from raysubset.runtime.supervisors import CellTraining
 from raysubset.seeds import generator, seed64
 from raysubset.selection.facility_location import FacilityLocation
 from raysubset.selection.plan import SubsetPlan
@@ -168,7 +169,7 @@ def _by_scout(
         plan,
         train,
         transform,
-        model=cell_network(training.cell, training.size),
+        model=CellModel(training.cell, training.size),
         recipe=training.recipe,
         num_classes=training.num_classes,
         seed=seed64(training.seed, method),

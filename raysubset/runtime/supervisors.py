@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -14,10 +13,8 @@ from torch import nn
 from raysubset.data.batches import RowSource, evaluation_batches
 from raysubset.data.transform import Transform
 from raysubset.hpo.pairing import trial_seeds
-from raysubset.models.catalog import ModelBuilder
 from raysubset.models.mode import evaluation_mode
-from raysubset.nas.cell101 import Cell101
-from raysubset.nas.network101 import network101
+from raysubset.nas.cell_model import CellModel
 from raysubset.nas.space import NetworkSize
 from raysubset.proxy.service import SelectorService
 from raysubset.runtime.trial import EVALUATION_BATCH, Trial, TrialSpec
@@ -64,19 +61,6 @@ class SupervisorOutput:
     seconds: float
 
 
-def cell_network(cell: str, size: NetworkSize) -> ModelBuilder:
-    """Return what builds a cell's network; it can be pickled.
-
-    Raises:
-        ArchitectureError: ``cell`` is no NAS-Bench-101 cell.
-    """
-    return partial(_network, Cell101.parse(cell), size)
-
-
-def _network(cell: Cell101, size: NetworkSize, num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-    return network101(cell, num_classes, input_shape, size)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedCell:
     """A cell's network at the end of its training.
@@ -106,7 +90,7 @@ def train_cell(training: CellTraining, train: RowSource, transform: Transform) -
     """
     spec = TrialSpec(
         "cell",
-        cell_network(training.cell, training.size),
+        CellModel(training.cell, training.size),
         training.recipe,
         training.plan.resolved("scheduled"),
         trial_seeds(training.seed, training.cell),

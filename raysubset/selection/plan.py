@@ -104,7 +104,7 @@ class SubsetPlan:
             raise BudgetError(f"ratio={self.ratio!r}, need 0 < ratio <= 1 (0.1 trains on a tenth of the data).")
         if faults := self._faults():
             raise OptionsError.of("SubsetPlan", faults)
-        if self.options:
+        if self.options or self.habits.evidence == "fitted":
             find_selector(self.selector, self.options)  # a misspelt option must not wait for the first epoch
 
     def _faults(self) -> list[str]:

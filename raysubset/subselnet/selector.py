@@ -4,6 +4,10 @@
 
 The choice depends on the architecture alone, neither on the trial nor on its model's state: it is made once, and a
 search serves it to every trial.
+
+References:
+    [1] Jain, Nandy, Aggarwal, Tendulkar, Iyer, De, 2023, "Efficient data subset selection to generalize training
+        across models: transductive and inductive networks", NeurIPS, arXiv:2409.12255.
 """
 
 from __future__ import annotations
@@ -41,6 +45,8 @@ class SubSelNet:
     Raises:
         OptionsError: A value out of range, or no fit named.
         ArchitectureError: ``cell`` is none of the space.
+
+    Cost: a pass of the approximator over the rows and the sampler's; the fit is read once a process.
     """
 
     fitted: str = ""
@@ -75,8 +81,6 @@ class SubSelNet:
             StorageError: There is no fit in ``fitted``.
             DataError: It is of other rows.
             SelectionError: The pool has no labels.
-
-        Cost: a pass of the approximator over the rows and the sampler's; the fit is read once a process.
         """
         check_budget(k, context.pool_size)
         predictor = open_predictor(Path(self.fitted))

@@ -32,12 +32,15 @@ from raysubset.selection.uniform import UniformRandom
 from raysubset.selection.wrappers import PerClass
 
 # What a name cannot do without, where its default is not enough.
-NEEDED: dict[str, dict[str, Any]] = {"asp": {"metric": "loss"}}
+NEEDED: dict[str, dict[str, Any]] = {
+    "asp": {"metric": "loss"},
+    "subselnet": {"fitted": "runs/fit", "cell": "conv3x3-bn-relu~0+output~1"},
+}
 
 
 def class_of(name: str) -> Any:
     module, kind = ENTRIES[name].home.split(":")
-    return getattr(import_module(f"raysubset.selection.{module}"), kind)
+    return getattr(import_module(f"raysubset.{module}"), kind)
 
 
 @pytest.mark.slow
@@ -73,12 +76,12 @@ class TestEveryName:
 
 
 # The controls and the wrappers are nobody's method.
-OWN = {"uniform"}
+OWN = {"selection.uniform"}
 
 
 @pytest.mark.parametrize("home", sorted({entry.home.split(":")[0] for entry in ENTRIES.values()} - OWN))
 def test_every_method_names_its_source(home: str) -> None:
-    module = import_module(f"raysubset.selection.{home}")
+    module = import_module(f"raysubset.{home}")
     elsewhere = re.findall(r"`(raysubset\.selection\.\w+)`", module.__doc__ or "")
     text = "".join(page.__doc__ or "" for page in (module, *map(import_module, elsewhere))) + "".join(
         class_of(name).__doc__ or "" for name, entry in ENTRIES.items() if entry.home.startswith(f"{home}:")
@@ -93,7 +96,7 @@ def test_habits_follow_the_evidence() -> None:
             assert habits.steering > 0, name
         else:
             assert habits.steering == 0, name
-        assert habits.in_batch == entry.home.startswith("batchwise:"), name
+        assert habits.in_batch == entry.home.startswith("selection.batchwise:"), name
         assert habits.prunes == (name == "infobatch"), name
         if habits.evidence in ("scout", "embedding") and not habits.in_batch and name != "milo":
             assert habits.every == 0, f"{name}: what it looks at does not change"

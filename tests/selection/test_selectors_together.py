@@ -26,11 +26,11 @@ from raysubset.types import Selection
 
 SIGNALS = ("el2n", "grand", "forgetting", "aum", "loss", "entropy", "irreducible")
 
-# "full" and "infobatch" take no k below n; the others choose inside batches.
+# "full" and "infobatch" take no k below n, "subselnet" needs a fit; the others choose inside batches.
 NAMES = [
     name
     for name, entry in ENTRIES.items()
-    if not entry.habits.in_batch and not entry.habits.prunes and name != "full"
+    if not entry.habits.in_batch and not entry.habits.prunes and name not in ("full", "subselnet")
 ]
 OPTIONS: Mapping[str, dict[str, Any]] = {"asp": {"metric": "loss"}}
 

@@ -266,7 +266,8 @@ def test_scouting_is_charged_once() -> None:
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_every_name_makes_a_plan_with_a_timetable(name: str) -> None:
-    plan = SubsetPlan(selector=name, ratio=1.0 if name in ("full", "infobatch") else 0.1)
+    options = {"fitted": "runs/fit", "cell": "conv3x3-bn-relu~0+output~1"} if name == "subselnet" else {}
+    plan = SubsetPlan(selector=name, options=options, ratio=1.0 if name in ("full", "infobatch") else 0.1)
     table = plan.timetable(500, 30)
     assert len(table.sizes) == len(table.forward) == len(table.chosen_at) == 30
     if plan.ratio < 1:

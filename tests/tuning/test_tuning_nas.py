@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from raysubset.data.dataset import Dataset
 from raysubset.data.embedded import embedded_mnist
