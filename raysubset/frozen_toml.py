@@ -31,20 +31,34 @@ def from_toml(kind: type[OptionsT], text: str, parts: Mapping[str, Any]) -> Opti
     """Read what `to_toml` wrote; what is left out keeps its default.
 
     Raises:
-        OptionsError: Not TOML, an unknown key (lists the known ones), or a value out of range.
+        OptionsError: Not TOML, an unknown key (lists the known ones), a missing one, or a value out of range.
     """
     plain = read_toml(kind.__name__, text)
     refuse_unknown(kind.__name__, plain, field_names(kind))
     for part, part_kind in parts.items():
         if part in plain:
             plain[part] = from_table(part_kind, part, plain[part])
-    return kind(**plain)
+    return _made(kind, kind.__name__, plain)
 
 
 def from_table(kind: type[OptionsT], name: str, table: Mapping[str, Any]) -> OptionsT:
-    """Make a dataclass of a table; lists become tuples. ``name`` is the table's, for errors."""
+    """Make a dataclass of a table; lists become tuples. ``name`` is the table's, for errors.
+
+    Raises:
+        OptionsError: It is no table, or as `from_toml`.
+    """
+    if not isinstance(table, Mapping):
+        raise OptionsError(f"{name} = {table!r}: need a table, [{name}].")
     refuse_unknown(name, table, field_names(kind))
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return _made(kind, name, plain)
+
+
+def _made(kind: type[OptionsT], name: str, plain: Mapping[str, Any]) -> OptionsT:
+    try:
+        return kind(**plain)
+    except TypeError as error:  # a field without default is missing, or a text stands where a number is meant
+        raise OptionsError(f"{name}: {error}.") from error
 
 
 def read_toml(name: str, text: str) -> dict[str, Any]:

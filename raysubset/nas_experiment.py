@@ -154,7 +154,13 @@ class NasExperiment:
                 faults.append(f"{name}={number}, need at least {least}")
         if self.space == "darts" and self.algo == "darts" and self.cells < 3:
             faults.append(f"cells={self.cells}: two of a DARTS network's cells reduce; need 3, or none is normal")
-        if not self.trains_supernet and self.plan.habits.informed_at_start:
+        fitted = self.plan.habits.evidence == "fitted"
+        if fitted and (self.trains_supernet or self.space != "nb101"):
+            faults.append(
+                f"selector={self.plan.name!r} foresees networks of single nb101 cells, which random and evolution "
+                f"train, not algo={self.algo!r} in space={self.space!r}"
+            )
+        elif not fitted and not self.trains_supernet and self.plan.habits.informed_at_start:
             faults.append(
                 f"selector={self.plan.name!r} looks at evidence gathered beforehand, which algo={self.algo!r} has "
                 "none of: it trains each cell by itself"

@@ -12,7 +12,7 @@ from raysubset.frozen_toml import from_toml, to_toml
 from raysubset.nas.space import NetworkSize
 from raysubset.selection.plan import EMBEDDINGS
 from raysubset.subselnet.approximator_fit import ApproximatorOptions
-from raysubset.subselnet.encoder_fit import EncoderOptions
+from raysubset.subselnet.encoder_fit import MOST_DRAWN, EncoderOptions
 from raysubset.subselnet.inductive import InductiveOptions
 from raysubset.training.recipe import Recipe
 
@@ -34,7 +34,7 @@ class SubSelNetExperiment:
         embedding: Of the rows: "resnet50" (pretrained), "scout" (features of ``scout_model`` trained on the rows),
             "pca", or "auto": the first of the first two to be had.
         scout_model, scout_epochs: Of the scout.
-        encoder_cells: Cells the encoder learns from; it sees no data, so any cell will do.
+        encoder_cells: Cells the encoder learns from, at most 100,000; it sees no data, so any cell will do.
         encoder, approximator, inductive: How those are trained.
         validation: Share of the data set's training rows that no stage sees.
         seed: The seed of everything.
@@ -83,6 +83,8 @@ class SubSelNetExperiment:
         ):
             if number < least:
                 faults.append(f"{name}={number}, need at least {least}")
+        if self.encoder_cells > MOST_DRAWN:
+            faults.append(f"encoder_cells={self.encoder_cells}, need at most {MOST_DRAWN}")
         if faults:
             raise OptionsError.of("SubSelNetExperiment", faults)
 

@@ -44,6 +44,10 @@ def test_toml_there_and_back(algo: str, space: str) -> None:
         ),
         ({"algo": "random", "plan": SubsetPlan(selector="el2n")}, "'el2n' looks at evidence gathered beforehand"),
         ({"retrain_epochs": 3}, "for the darts space"),
+        (
+            {"plan": SubsetPlan(selector="subselnet", options={"fitted": "f"})},
+            "single nb101 cells.*not algo='spos'",
+        ),
         ({"split": "both"}, "split='both', need one of fixed, refresh"),
     ],
 )

@@ -14,6 +14,7 @@ from rich.console import Console
 from typer import Option
 
 from raysubset.cli.defaults import run_label
+from raysubset.cli.select import read_options
 from raysubset.data.catalog import data_folder, load_dataset
 from raysubset.errors import InterruptedRunError, OptionsError, UnknownNameError
 from raysubset.nas.table import CLASSES, TableBench
@@ -50,6 +51,9 @@ def nas(
     selector: Annotated[str, Option(help="asp, adaptive-random, full, proxy-data-p1, ...")] = "asp",
     metric: Annotated[str, Option(help="mixture, gradient, loss, entropy, prediction or random.")] = "mixture",
     schedule: Annotated[Schedule, Option(help="Subset sizes: large first, or all alike.")] = "dynamic",
+    option: Annotated[
+        list[str] | None, Option(help="NAME=VALUE, an option of the selector; may be repeated.")
+    ] = None,
     first_epoch: Annotated[FirstEpochChoice, Option(help="auto is full.")] = "auto",
     select_every: Annotated[
         int | None, Option(help="Epochs between selections (default: the selector's).")
@@ -100,6 +104,7 @@ def nas(
         schedule=schedule,
         first_epoch=first_epoch,
         select_every=select_every,
+        options=read_options(option),
     )
     sizes = nas_preset(preset, space, algo)
     loaded = load_dataset(

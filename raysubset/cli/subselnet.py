@@ -51,6 +51,10 @@ def fit(
     approximator: Annotated[
         str | None, Option(help="attention, residual, lstm or feed-forward (default: attention).")
     ] = None,
+    validation: Annotated[
+        float,
+        Option(help="Share of the training rows that no stage sees; as in the searches that it shall serve."),
+    ] = 0.1,
     seed: Annotated[int, Option(help="The seed of everything.")] = 0,
     name: Annotated[str | None, Option(help="Run name; a fit of that name is gone on with.")] = None,
     root: Annotated[Path, Option(envvar="RAYSUBSET_ROOT", help="Folder of all runs.")] = Path("runs"),
@@ -78,7 +82,7 @@ def fit(
     if epochs is not None:
         options["recipe"] = replace(options["recipe"], epochs=epochs)
     label = name or f"subselnet-{run_label(loaded, data)}-{datetime.now():%Y%m%d-%H%M%S}"
-    experiment = SubSelNetExperiment(name=label, seed=seed, **options)
+    experiment = SubSelNetExperiment(name=label, seed=seed, validation=validation, **options)
     if approximator is not None:
         changed = replace(experiment.approximator, kind=approximator)  # type: ignore[arg-type]  # checked there
         experiment = replace(experiment, approximator=changed)

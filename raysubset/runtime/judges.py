@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from raysubset.runtime.architectures import (
     supernet_builder,
 )
 from raysubset.seeds import generator
+from raysubset.selection.plan import SubsetPlan
 from raysubset.training.evaluate import Evaluation, evaluate
 
 
@@ -118,7 +119,7 @@ class TrainingJudge:
         started = perf_counter()
         experiment = self._experiment
         builder = cell_builder(experiment, cell)
-        trial = open_network(experiment, builder, experiment.recipe, experiment.plan, self._rows)
+        trial = open_network(experiment, builder, experiment.recipe, _plan_for(experiment.plan, cell), self._rows)
         try:
             while not trial.done:
                 trial.run_epoch()
@@ -129,6 +130,13 @@ class TrainingJudge:
             trial.close()
         seconds = perf_counter() - started
         return judgement(cell, found, experiment.candidates.score, seconds, trial.samples_consumed)
+
+
+def _plan_for(plan: SubsetPlan, cell: str) -> SubsetPlan:
+    """Tell a selector that chooses by the architecture which one it is."""
+    if plan.habits.evidence != "fitted":
+        return plan
+    return replace(plan, options={**plan.options, "cell": cell})
 
 
 def judgement(cell: str, found: Evaluation, score: str, seconds: float, samples: int = 0) -> Judgement:

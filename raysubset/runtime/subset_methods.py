@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from raysubset.data.batches import RowSource
 from raysubset.data.transform import Transform
-from raysubset.errors import UnknownNameError
+from raysubset.errors import OptionsError, UnknownNameError
 from raysubset.nas.cell101 import Cell101
 from raysubset.nas.cell_model import CellModel
 from raysubset.runtime.evidence import gather_evidence
@@ -121,7 +121,14 @@ def choose(
         predictor: The fit.
         true_losses: Gives float32[n], the losses of the cell's own network trained on everything, for the oracle.
         options: See there.
+
+    Raises:
+        UnknownNameError: ``method`` is unknown; lists the known ones.
+        OptionsError: It is adaptive.
     """
+    check_methods((method,))
+    if method in ADAPTIVE:
+        raise OptionsError(f"Method {method!r} chooses while the network trains: see `adaptive_plan`.")
     k = max(1, round(ratio * len(train)))
     rng = generator(training.seed, training.cell, method, k, "subset-method")
     started = perf_counter()

@@ -10,6 +10,8 @@ Each row's greatest logit is 0: softmax does not see the shift, and float16 is f
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,6 +79,7 @@ class LogitBank:
             return kept
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / DONE_FILE).unlink(missing_ok=True)  # of a bank whose bank.json was lost
             np.memmap(folder / LOGITS_FILE, np.float16, "w+", shape=made.shape).flush()
             plain = {"cells": list(cells), "size": size, "num_classes": num_classes, "fingerprint": fingerprint}
             part = folder / f"{BANK_FILE}.part"
@@ -92,23 +95,28 @@ class LogitBank:
 
         Raises:
             StorageError: There is none.
-            DataError: Its rows or classes are others.
+            DataError: Its rows or classes are others, or it is damaged.
         """
         try:
             plain = json.loads((folder / BANK_FILE).read_text(encoding="utf-8"))
+            kept = (folder / LOGITS_FILE).stat().st_size
+            bank = cls(folder, tuple(plain["cells"]), plain["size"], plain["num_classes"], plain["fingerprint"])
         except OSError as error:
             raise StorageError(f"There is no bank in {folder}: {error.strerror or error}.") from error
-        bank = cls(folder, tuple(plain["cells"]), plain["size"], plain["num_classes"], plain["fingerprint"])
-        for what, kept, asked in (
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{folder / BANK_FILE} is damaged ({type(error).__name__}: {error}).") from error
+        for what, own, asked in (
             ("data", bank.fingerprint, fingerprint),
             ("rows", bank.size, size),
             ("classes", bank.num_classes, num_classes),
         ):
-            if kept != asked:
+            if own != asked:
                 raise DataError(
-                    f"The bank in {folder} is of {what} {kept}, these are {asked}. Were --data, --limit, "
+                    f"The bank in {folder} is of {what} {own}, these are {asked}. Were --data, --limit, "
                     "--validation or --seed others when it was made?"
                 )
+        if kept != (need := math.prod(bank.shape) * np.dtype(np.float16).itemsize):
+            raise DataError(f"{folder / LOGITS_FILE} has {kept} bytes, need {need}: the file is damaged.")
         return bank
 
     @property
@@ -126,25 +134,41 @@ class LogitBank:
             seconds: That it took.
 
         Raises:
-            DataError: Another shape, or a value that is not finite; names the cell.
+            DataError: Another cell or shape, or a value that is not finite; names the cell.
+            StorageError: The files cannot be written.
         """
+        if cell not in self.cells:
+            raise DataError(f"The bank in {self.folder} has no place for cell {cell}.")
         if logits.shape != self.shape[1:]:
             raise DataError(f"Logits of cell {cell} have shape {logits.shape}, need {self.shape[1:]}.")
         if bad := np.flatnonzero(~np.isfinite(logits).all(axis=1)).tolist():
             raise DataError(f"Logits of cell {cell} are not finite in {len(bad)} rows, row {bad[0]} among them.")
-        table = self._table("r+")
-        table[self.cells.index(cell)] = np.maximum(logits - logits.max(axis=1, keepdims=True), _LOWEST)
-        table.flush()
-        with (self.folder / DONE_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(Supervisor(cell, accuracy, seconds))) + "\n")
+        kept = np.maximum(logits - logits.max(axis=1, keepdims=True), _LOWEST).astype(np.float16)
+        try:
+            with (self.folder / LOGITS_FILE).open("r+b") as table:  # by a mapping a full disk would be SIGBUS
+                table.seek(self.cells.index(cell) * kept.nbytes)
+                table.write(kept.tobytes())
+                table.flush()
+                os.fsync(table.fileno())
+            with (self.folder / DONE_FILE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(Supervisor(cell, accuracy, seconds))) + "\n")
+        except OSError as error:
+            raise StorageError(f"Cannot write to the bank {self.folder}: {error.strerror or error}.") from error
 
     def done(self) -> dict[str, Supervisor]:
-        """Return what is known of the cells that are complete; a line cut short by a crash does not count."""
+        """Return what is known of the cells that are complete; a line cut short by a crash does not count.
+
+        Raises:
+            DataError: Another line cannot be read.
+        """
         path = self.folder / DONE_FILE
         lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
         if lines[-1]:
             path.write_text("".join(f"{line}\n" for line in lines[:-1]), encoding="utf-8")
-        found = (Supervisor(**json.loads(line)) for line in lines[:-1])
+        try:
+            found = [Supervisor(**json.loads(line)) for line in lines[:-1]]
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path} is damaged ({error}).") from error
         return {one.cell: one for one in found}
 
     def logits(self, cell: int, rows: slice | NDArray[np.int64] = slice(None)) -> NDArray[np.float32]:
@@ -175,8 +199,8 @@ class LogitBank:
                 "the file is damaged. Remove the bank and fit again."
             )
 
-    def _table(self, mode: Any = "r") -> np.memmap[Any, np.dtype[np.float16]]:
-        return np.memmap(self.folder / LOGITS_FILE, np.float16, mode, shape=self.shape)
+    def _table(self) -> np.memmap[Any, np.dtype[np.float16]]:
+        return np.memmap(self.folder / LOGITS_FILE, np.float16, "r", shape=self.shape)
 
 
 def _first_differing(kept: LogitBank, asked: LogitBank) -> str:

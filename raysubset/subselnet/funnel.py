@@ -79,7 +79,7 @@ class Hybrid:
         kept = min(n, max(k, round(min(self.candidates * k, n))))
         if kept == n:
             return self.narrow.select(context, k, rng)
-        rows = gumbel_top_m(self.wide.logits(context, k, rng), kept, rng)
+        rows = gumbel_top_m(self.wide.logits(context, kept, rng), kept, rng)
         if kept == k:
             return Selection.uniform(rows, n)
         rows = np.sort(rows)

@@ -88,8 +88,8 @@ class InductiveOptions:
         if len(self.hidden) != 2 or min(self.hidden) < 1:
             faults.append(f"hidden={self.hidden!r}, need two widths of at least 1")
         for name, number, least in (("steps", self.steps, 1), ("rows", self.rows, 2)):
-            if number < least:
-                faults.append(f"{name}={number}, need at least {least}")
+            if not (isinstance(number, int) and number >= least):
+                faults.append(f"{name}={number!r}, need an integer >= {least}")
         if faults:
             raise OptionsError.of("InductiveOptions", faults)
 
@@ -141,8 +141,9 @@ class InductiveScorer(nn.Module):
         log_probabilities: NDArray[np.float32],
         ratio: float,
     ) -> Vector:
-        """Return float64[n] as `forward`, of arrays, held within 30 nats of their median."""
-        arrays = (torch.from_numpy(array) for array in (cell, features, labels, log_probabilities))
+        """Return float64[n] as `forward`, of arrays (read-only ones are copied), see `bounded`."""
+        given = (cell, features, labels, log_probabilities)
+        arrays = (torch.from_numpy(np.require(array, requirements="W")) for array in given)
         return bounded(self(*arrays, ratio).double().numpy())
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from raysubset.errors import DataError, OptionsError
+from raysubset.models.init import seeded
 from raysubset.nas.cell101 import Cell101
 from raysubset.selection.protocol import Context, Selector
 from raysubset.subselnet.embeddings import ArchitectureEncoder, Standardisation
@@ -117,13 +118,16 @@ class ArchitecturePredictor:
         Raises:
             DataError: Something is missing or does not fit.
         """
-        return cls(
-            ArchitectureEncoder.from_state(state["encoder"]),
-            FittedApproximator.from_state(state["approximator"], features),
-            scorer_from_state(state["scorer"]),
-            standardised(features),
-            labels,
-        )
+        if missing := [part for part in ("encoder", "approximator", "scorer") if part not in state]:
+            raise DataError(f"Not the state of an ArchitecturePredictor: {', '.join(missing)} is missing.")
+        with seeded(0):  # the weights that networks begin with are replaced, but drawn
+            return cls(
+                ArchitectureEncoder.from_state(state["encoder"]),
+                FittedApproximator.from_state(state["approximator"], features),
+                scorer_from_state(state["scorer"]),
+                standardised(features),
+                labels,
+            )
 
 
 def foreseen(
@@ -138,7 +142,7 @@ def foreseen(
 
 def standardised(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return float32[n, d] features, columns of mean 0 and deviation 1, as the inductive sampler reads them."""
-    raw = torch.from_numpy(np.asarray(features, dtype=np.float32))
+    raw = torch.from_numpy(np.require(features, np.float32, "W"))  # torch takes no read-only arrays
     return np.asarray(Standardisation.of(raw).apply(raw).numpy())
 
 

@@ -22,14 +22,14 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 import torch
 
-from raysubset.errors import OptionsError
+from raysubset.errors import OptionsError, SelectionError
 from raysubset.selection.protocol import Context, check_budget
 from raysubset.selection.sampling import gumbel_top_m, top_m
 from raysubset.subselnet.plackett_luce import Estimate, Vector, full_estimate, prefix_estimate
 from raysubset.types import Selection
 
 LOSS = "loss"  # the signal: predicted cross-entropy of every row, in nats
-LIMIT = 30.0  # logits keep within this of their middle: e^-60 is never drawn anyway
+LIMIT = 500.0  # nats below the greatest logit, inside what `Picks` takes: e^-500 is never drawn but of equals
 
 Gradient = Literal["prefix", "full"]
 Start = Literal["zeros", "gibbs"]
@@ -64,7 +64,7 @@ class Gibbs:
 
     def logits(self, context: Context, k: int, rng: np.random.Generator) -> Vector:
         """Return the logits; O(n)."""
-        return bounded(-predicted_losses(context) / self.entropy)
+        return -predicted_losses(context) / self.entropy
 
     def select(self, context: Context, k: int, rng: np.random.Generator) -> Selection:
         """Choose k rows; see `Selector.select`. Needs the signal "loss". Cost: O(n + k log k)."""
@@ -155,7 +155,14 @@ class Released:
     count_weight: float = 0.1
 
     def __post_init__(self) -> None:
-        faults = [f"{name}={v!r}, need > 0" for name, v in (("lr", self.lr), ("steps", self.steps)) if not v > 0]
+        faults = []
+        if not 0 < self.lr < math.inf:
+            faults.append(f"lr={self.lr!r}, need a finite number > 0")
+        if self.steps < 1:
+            faults.append(f"steps={self.steps}, need at least 1")
+        for name, weight in (("entropy_weight", self.entropy_weight), ("count_weight", self.count_weight)):
+            if not math.isfinite(weight):
+                faults.append(f"{name}={weight!r}, need a finite number")
         if faults:
             raise OptionsError.of("Released", faults)
 
@@ -183,14 +190,22 @@ def predicted_losses(context: Context) -> Vector:
     """Return float64[n], the signal "loss".
 
     Raises:
-        SelectionError: It is not there.
+        SelectionError: It is not there, or not finite; names the row.
     """
-    return context.signal(LOSS).astype(np.float64)
+    losses = context.signal(LOSS).astype(np.float64)
+    if not np.isfinite(losses).all():
+        row = int(np.flatnonzero(~np.isfinite(losses))[0])
+        raise SelectionError(f"The predicted loss of row {row} is {losses[row]}, need {len(losses)} finite ones.")
+    return losses
 
 
 def bounded(logits: Vector) -> Vector:
-    """Return logits shifted to a middle of 0 (their median) and held within 30 of it; draws see no shift."""
-    return np.clip(logits - np.median(logits), -LIMIT, LIMIT)
+    """Return logits shifted to a greatest of 0, which draws do not see, none of them below -500.
+
+    The bound is far out, for what lies beyond it is drawn as equals: near the middle it would make the b rows of
+    least loss a random part of the lower half.
+    """
+    return np.maximum(logits - logits.max(), -LIMIT)
 
 
 def drawn(source: Logits, context: Context, k: int, rng: np.random.Generator) -> Selection:

@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,7 +37,7 @@ class SubSelNet:
     Attributes:
         fitted: Folder of a fit (`raysubset subselnet fit`); where selectors run on other machines, one that they
             mount too.
-        cell: Name of the cell that is trained.
+        cell: Name of the cell that is trained; an architecture search fills it in for each of its cells.
         sampler: "transductive", "inductive", "hybrid" or "gibbs", see `subselnet.samplers` and `.funnel`.
         entropy: lambda > 0 of all but the inductive one, which was trained with its own.
         steps: Of the transductive optimisation, >= 1.
@@ -60,19 +61,18 @@ class SubSelNet:
         faults = []
         if not self.fitted:
             faults.append("fitted='', need the folder of a fit (`raysubset subselnet fit` makes one)")
-        if not self.cell:
-            faults.append("cell='', need the name of the NAS-Bench-101 cell that is trained")
         if self.sampler not in SAMPLERS:
             faults.append(f"sampler={self.sampler!r}, need one of {', '.join(SAMPLERS)}")
-        if not self.entropy > 0:
-            faults.append(f"entropy={self.entropy!r}, need a weight > 0 in nats of loss")
+        if not 0 < self.entropy < math.inf:
+            faults.append(f"entropy={self.entropy!r}, need a finite weight > 0 in nats of loss")
         if self.steps < 1:
             faults.append(f"steps={self.steps}, need at least 1")
         if not self.candidates >= 1:
             faults.append(f"candidates={self.candidates!r}, need at least 1 (times the rows chosen)")
         if faults:
             raise OptionsError.of("SubSelNet", faults)
-        Cell101.parse(self.cell)
+        if self.cell:
+            Cell101.parse(self.cell)
 
     def select(self, context: Context, k: int, rng: np.random.Generator) -> Selection:
         """Choose k rows; see `Selector.select`.
@@ -83,6 +83,8 @@ class SubSelNet:
             SelectionError: The pool has no labels.
         """
         check_budget(k, context.pool_size)
+        if not self.cell:
+            raise OptionsError("SubSelNet: cell='', need the name of the NAS-Bench-101 cell that is trained.")
         predictor = open_predictor(Path(self.fitted))
         predictor.check_pool(context)
         seen = predictor.predict(Cell101.parse(self.cell))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raysubset.errors import OptionsError
 from raysubset.report.agreement import agreement
 from raysubset.report.intervals import Estimate
 from raysubset.report.subselnet_measures import top_k_jaccard
@@ -43,10 +44,17 @@ def recommend(outcomes: Mapping[Piece, Outcome], method: str, ratio: float, k: i
         k: Cells that count as best, 1 <= k <= cells.
 
     Raises:
-        OptionsError: k out of range.
+        BudgetError: k out of range.
+        OptionsError: Fewer than two cells were trained both so and on everything.
     """
     found, full = _means(outcomes, method, ratio, "val_accuracy"), _means(outcomes, FULL, 1.0, "accuracy")
-    cells = sorted(found)
+    cells = sorted(found.keys() & full.keys())
+    if len(cells) < 2:
+        raise OptionsError(
+            f"{len(cells)} cells were trained on subsets of {method!r}, ratio {ratio:g}, and on everything: need "
+            "at least 2 to rank."
+        )
+    found = {cell: found[cell] for cell in cells}
     ours, gold = [found[cell] for cell in cells], [full[cell] for cell in cells]
     agreed = agreement(ours, gold)
     ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))

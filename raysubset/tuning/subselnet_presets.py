@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from raysubset.hpo.space import Domain, choice, loguniform, uniform, when
 from raysubset.subselnet.approximator_fit import ApproximatorOptions
 from raysubset.subselnet.encoder_fit import EncoderOptions
 from raysubset.subselnet.inductive import InductiveOptions
@@ -39,6 +40,22 @@ PRESETS = ("small", "paper")
 def subselnet_preset(name: str, *, colour: bool) -> SubSelNetPreset:
     """Return a preset; only ``colour`` images are flipped and cropped."""
     return _small(colour) if name == "small" else _paper(colour)
+
+
+def optimizer_space() -> dict[str, Domain]:
+    """Return the space of the paper's hyper-parameter search (appendix D.4): optimiser, its options, schedule.
+
+    The printed ranges are lost; these are ours. ``step_size`` is a share of training here, an epoch there.
+    """
+    return {
+        "optimizer": choice(["sgd", "adam", "rmsprop"]),
+        "lr": loguniform(1e-4, 1e-1),
+        "momentum": when(uniform(0.7, 0.99), optimizer=["sgd", "rmsprop"]),
+        "weight_decay": loguniform(1e-6, 1e-2),
+        "schedule": choice(["step", "cosine"]),
+        "step_size": when(uniform(0.1, 0.5), schedule="step"),
+        "gamma": when(uniform(0.05, 0.5), schedule="step"),
+    }
 
 
 def _small(colour: bool) -> SubSelNetPreset:

@@ -1,0 +1,34 @@
+"""Fit SubSelNet on CIFAR-10 and compare its subsets with every baseline; the logic is ``raysubset subselnet``.
+
+python pipelines/subselnet_cifar.py                          # preset small; go on after a crash by the same command
+python pipelines/subselnet_cifar.py --data-dir DIR           # DIR/cifar10/train.parquet, test.parquet
+python pipelines/subselnet_cifar.py --preset paper --name p  # the paper's sizes, for GPUs
+
+Options are those of `raysubset subselnet fit`; what is fitted is evaluated on cells that were never trained.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from raysubset.cli import main
+
+NAME = "subselnet-cifar"
+
+
+def option(arguments: list[str], name: str, default: str) -> str:
+    """Return the value that follows an option."""
+    return arguments[arguments.index(name) + 1] if name in arguments else default
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    name = option(given, "--name", NAME)
+    try:
+        main(["subselnet", "fit", *given, *([] if "--name" in given else ["--name", name])])
+    except SystemExit as done:  # every command ends so
+        if done.code:
+            raise
+    root = Path(option(given, "--root", os.environ.get("RAYSUBSET_ROOT", "runs")))
+    where = ["--data-dir", option(given, "--data-dir", "")] if "--data-dir" in given else []
+    main(["subselnet", "evaluate", str(root / name), *where])
