@@ -26,8 +26,6 @@ if TYPE_CHECKING:  # each brings torch, most bring Ray
     from raysubset.tuning.subselnet_evaluate import EvaluationOptions, Outcome, Piece
     from raysubset.tuning.subselnet_run import SubSelNetRun
 
-REPORT_FILE = "evaluation.md"
-
 subselnet = typer.Typer(
     help="Subsets for architectures that were never trained: fit once, then select, evaluate, recommend.",
     no_args_is_help=True,
@@ -153,18 +151,18 @@ def evaluate(
     from raysubset.report.subselnet_tables import markdown
     from raysubset.report.subselnet_verdict import evaluation_section
     from raysubset.tuning.subselnet_evaluate import evaluation_rows
+    from raysubset.tuning.subselnet_study import write_study
 
     console = Console(stderr=as_json)
     asked = _options(methods, ratios, seeds, epochs, entropy)
     run, outcomes = _evaluated(folder, data_dir, asked, concurrency, _say(console))
     rows = evaluation_rows(outcomes)
-    text = markdown(evaluation_section(rows, run.info.dataset))
-    (folder / REPORT_FILE).write_text(text, encoding="utf-8")
+    pages = write_study(run, outcomes, asked)
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
-    _say(console)(f"All of it: {folder / REPORT_FILE}")
+    _say(console)(markdown(evaluation_section(rows, run.info.dataset)))
+    _say(console)(f"All of it: {' and '.join(map(str, pages))}")
 
 
 @subselnet.command()

@@ -1,12 +1,14 @@
 """What a fit of SubSelNet must pass, as measured: gates G3 to G7.
 
-A gate that was not measured neither holds nor fails. G1, G2, G8 and G9 are of the code, not of a fit: its tests.
+A gate that was not measured, or not where it counts, neither holds nor fails. G1, G2, G8 and G9 are of the code,
+not of a fit: its tests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 
 from raysubset.report.subselnet_facts import (
@@ -38,7 +40,7 @@ class Gate:
     Attributes:
         name: "G3".
         asks: What it asks for.
-        holds: None where it was not measured.
+        holds: None where it was not judged.
         measured: What was, in words.
     """
 
@@ -63,8 +65,8 @@ def _encoder(found: EncoderFacts) -> Gate:
     shares = min(found.op_accuracy, found.edge_accuracy)
     return Gate(
         "G3",
-        f"encoder: operations and edges of held-out cells read back, at least {percent(READ_RIGHTLY)} each; spread "
-        f"of the vectors at least {SPREAD:g}; twin cells told apart",
+        f"encoder: operations and edges of held-out cells read back, at least {percent(READ_RIGHTLY)} each; "
+        f"spread of the vectors at least {SPREAD:g}; twin cells told apart",
         shares >= READ_RIGHTLY and found.spread >= SPREAD and found.twins > TWINS,
         f"operations {percent(found.op_accuracy)}, edges {percent(found.edge_accuracy)} (none: "
         f"{percent(found.edge_baseline)}), spread {found.spread:.2f}, twins {found.twins:.2f} standard deviations "
@@ -77,7 +79,9 @@ def _approximator(kl: KlFacts | None) -> Gate:
     if kl is None:
         return Gate("G4", asks, None, "fewer than two unseen cells")
     model, prior, label = (fmean(column) for column in (kl.model, kl.class_prior, kl.label_conditional))
-    return Gate("G4", asks, model < min(prior, label), f"{model:.4f}, B0 {prior:.4f}, B1 {label:.4f} nats")
+    below = sum(one < min(both) for one, *both in zip(kl.model, kl.class_prior, kl.label_conditional, strict=True))
+    measured = f"{model:.4f}, B0 {prior:.4f}, B1 {label:.4f} nats; below both in {below} of {len(kl.model)} cells"
+    return Gate("G4", asks, model < min(prior, label), measured)
 
 
 def _objective(found: tuple[ObjectiveFacts, ...]) -> tuple[Gate, Gate]:
@@ -91,7 +95,7 @@ def _objective(found: tuple[ObjectiveFacts, ...]) -> tuple[Gate, Gate]:
     return (
         Gate(
             "G5",
-            "transductive objective below the uniform draw's and at most 2 % above the closed form's, at each size",
+            "transductive objective below the uniform draw's, at most 2 % above the closed form's, at each size",
             optimised if enough else None,
             "; ".join(f"{size(ratio)}: {_ordered(mean, TRANSDUCTIVE)}" for ratio, mean in means.items()),
         ),
@@ -109,10 +113,10 @@ def _ordered(mean: Mapping[str, float], name: str) -> str:
 
 
 def _time(found: SubsetFacts) -> Gate:
-    asks = f"mean selection time a cell: inductive, transductive, facility location rising ({FEWEST_ROWS:,} rows up)"
+    asks = f"mean selection time: inductive < transductive < facility location, from {FEWEST_ROWS:,} rows on"
     order = [found.alone.get(name) for name in (INDUCTIVE, TRANSDUCTIVE, FACILITY_LOCATION)]
     known = [time for time in order if time is not None]
-    rising = all(faster < slower for faster, slower in zip(known, known[1:], strict=False))
+    rising = all(faster < slower for faster, slower in pairwise(known))
     measured = ", ".join(
         f"{name} {brief(found.alone.get(name))}"
         for name in (INDUCTIVE, TRANSDUCTIVE, FACILITY_LOCATION, GIBBS, HYBRID)
@@ -131,4 +135,6 @@ def brief(value: float | None) -> str:
 def _sound(found: SubsetFacts) -> Gate:
     asks = "draws: b different rows of the pool, the same from the same seed; the hybrid meets both its ends"
     said = "; ".join(found.faults[:3]) or "no fault"
-    return Gate("G7", asks, not found.faults, f"{found.checked} draws checked, {len(found.faults)} at fault: {said}")
+    return Gate(
+        "G7", asks, not found.faults, f"{found.checked} draws checked, {len(found.faults)} at fault: {said}"
+    )

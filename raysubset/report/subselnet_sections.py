@@ -1,11 +1,7 @@
-"""The sections of a fit's report that are not about accuracy: setting, approximator, gates, costs, subsets, ranking.
-
-Each says in its first paragraph what falls against SubSelNet, if anything does.
-"""
+"""A fit of SubSelNet as it was made: what was run, what the approximator is worth, which gates hold."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
@@ -13,30 +9,26 @@ from raysubset.report.intervals import Estimate, student
 from raysubset.report.study_table import ABSENT
 from raysubset.report.subselnet_facts import (
     GIBBS,
-    TRANSDUCTIVE,
-    CostFacts,
     KlFacts,
     ObjectiveFacts,
-    RankingFacts,
     SettingFacts,
     StudyFacts,
-    SubsetFacts,
 )
-from raysubset.report.subselnet_gates import brief, gates
-from raysubset.report.subselnet_measures import amortised_cost, break_even, chance_overlap
+from raysubset.report.subselnet_gates import gates
 from raysubset.report.subselnet_tables import Section, size
 from raysubset.report.tables import Table
-from raysubset.report.wording import count, percent, seconds
+from raysubset.report.wording import count, percent
 
 PAPER_SUPERVISORS, PAPER_CELLS, PAPER_EPOCHS, PAPER_NETWORK = 250, 423_624, 150, (128, 3)
-PAPER_FEATURES = "resnet50"
-WINDOW = {True: "yes", False: "no", None: "not measured"}
+PAPER_FEATURES, SCOUTED = "a pretrained ResNet-50", "features of "  # as `runtime.evidence` puts it
+ANSWERS = {True: "yes", False: "no", None: "not judged"}
 _KL = {
     "permuted": "permuted vectors (R1)",
     "class_prior": "B0, class prior",
     "label_conditional": "B1, mean of the label",
     "per_instance": "B2, mean of the row (R1)",
 }
+_COLUMNS = ("cell", "approximator", "permuted", "B0", "B1", "B2")
 
 
 # ------------------------------------------------------------------ setting
@@ -84,8 +76,9 @@ def _input(facts: SettingFacts) -> str:
 
 
 def _departures(facts: SettingFacts) -> Iterator[str]:
-    if PAPER_FEATURES not in facts.features.lower().replace("-", ""):
-        yield f"features are {facts.features}, not a pretrained ResNet-50's"
+    if facts.features != PAPER_FEATURES:
+        seen = ", a network that has seen the labels" if facts.features.startswith(SCOUTED) else ""
+        yield f"{facts.features}{seen}, not {PAPER_FEATURES}'s features"
     supervisors = facts.train_cells + facts.check_cells
     if supervisors != PAPER_SUPERVISORS:
         yield f"{supervisors} supervisors, not {PAPER_SUPERVISORS}"
@@ -93,17 +86,22 @@ def _departures(facts: SettingFacts) -> Iterator[str]:
         yield f"an encoder of {count(facts.encoder_cells)} cells, not {count(PAPER_CELLS)}"
     if (facts.channels, facts.stack_cells) != PAPER_NETWORK:
         yield (
-            f"networks of {facts.channels} channels and stacks of {facts.stack_cells}, not of {PAPER_NETWORK[0]} and "
-            f"{PAPER_NETWORK[1]}"
+            f"networks of {facts.channels} channels and stacks of {facts.stack_cells}, not of {PAPER_NETWORK[0]} "
+            f"and {PAPER_NETWORK[1]}"
         )
     if facts.shrink > 1 or facts.limit is not None:
         yield f"{count(facts.n_train)} rows of {' x '.join(map(str, facts.input_shape))}, not the whole data set"
     epochs = "" if facts.epochs == PAPER_EPOCHS else f"{facts.epochs} epochs, not {PAPER_EPOCHS}: "
     yield (
-        f"convergence ({epochs}supervisors classify {percent(facts.supervisor_accuracy)} of their own rows rightly, "
-        f"unseen cells trained on all rows {percent(facts.full_accuracy)} of the test rows)"
+        f"convergence ({epochs}supervisors classify {percent(facts.supervisor_accuracy)} of their own rows "
+        f"rightly, unseen cells trained on all rows {percent(facts.full_accuracy)} of the test rows)"
     )
-    yield "memory is the resident size of a process over time" + ("" if facts.device == "cpu" else ", sampled")
+    if facts.subset_epochs != facts.epochs:
+        yield (
+            f"{facts.subset_epochs} epochs on subsets against {facts.epochs} on all rows, which moves RAR and "
+            "times; differences between methods are of equal epochs"
+        )
+    yield "memory is the resident size of a process over time, not a GPU's"
 
 
 # ------------------------------------------------------------------ approximator
@@ -118,13 +116,14 @@ def approximator_section(kl: KlFacts | None) -> Section:
     ours, means = fmean(kl.model), {name: fmean(column) for name, column in columns.items()}
     holds = ours < min(means["class_prior"], means["label_conditional"])
     said = (
-        f"Gate G4, mean KL below B0 and below B1: {WINDOW[holds]}. "
+        f"Gate G4, mean KL below B0 and below B1: {'yes' if holds else 'no'}. "
         + _against_mean("B2, which ignores the architecture", ours, kl.model, kl.per_instance)
         + " "
-        + _against_mean("itself with the vectors of another cell", ours, kl.model, kl.permuted),
+        + _against_mean("its own with the vectors of another cell", ours, kl.model, kl.permuted),
         "Mean KL(trained network, prediction) over all rows, in nats, lower is better. B0, B1 and B2 are means of "
-        "the supervisors: over everything, over the rows of a label, for each row. Only what is below B2 and below "
-        "permuted vectors shows that architectures are told apart. Intervals: Student, 95 %, over unseen cells.",
+        "the supervisors: over everything, over the rows of a label, for each row. Only what is below B2 and "
+        "below permuted vectors shows that architectures are told apart. Intervals: Student, 95 %, over unseen "
+        "cells.",
     )
     per_cell = tuple(
         (cell, *(f"{value:.4f}" for value in values))
@@ -138,7 +137,7 @@ def approximator_section(kl: KlFacts | None) -> Section:
         (
             Table("KL of the approximator less that of others, paired by cell",
                   ("less", "nats", "95 %", "share of it", "lower in cells"), gaps),
-            Table("KL by unseen cell, nats", ("cell", "approximator", *_KL.values()), (*per_cell, mean_row)),
+            Table("KL by unseen cell, nats", _COLUMNS, (*per_cell, mean_row)),
         ),
     )  # fmt: skip
 
@@ -148,7 +147,7 @@ def _gap_row(words: str, model: Sequence[float], other: Sequence[float]) -> tupl
     return (
         words,
         f"{fmean(gaps):+.4f}",
-        _span(student(gaps), 4),
+        span(student(gaps), 4),
         f"{100 * fmean(gaps) / fmean(other):+.1f} %",
         f"{sum(gap < 0 for gap in gaps)} of {len(gaps)}",
     )
@@ -158,10 +157,10 @@ def _against_mean(name: str, ours: float, model: Sequence[float], other: Sequenc
     gaps = student([one - two for one, two in zip(model, other, strict=True)])
     sure = "no interval" if gaps is None else f"interval {gaps.low:+.4f} to {gaps.high:+.4f}"
     if gaps is not None and gaps.low <= 0 <= gaps.high:
-        sure += ", which holds 0: not to be told from it"
+        sure += ", which holds 0: no difference shown"
     theirs = fmean(other)
     relation = "above" if ours > theirs else "below" if ours < theirs else "level with"
-    return f"It is {100 * abs(ours / theirs - 1):.1f} % {relation} {name} ({sure})."
+    return f"Its KL is {100 * abs(ours / theirs - 1):.1f} % {relation} that of {name} ({sure})."
 
 
 # ------------------------------------------------------------------ gates
@@ -170,7 +169,7 @@ def _against_mean(name: str, ours: float, model: Sequence[float], other: Sequenc
 def gates_section(facts: StudyFacts) -> Section:
     """Return the gates of the fit and the objectives behind G5."""
     found = gates(facts)
-    rows = tuple((gate.name, gate.asks, WINDOW[gate.holds], gate.measured) for gate in found)
+    rows = tuple((gate.name, gate.asks, ANSWERS[gate.holds], gate.measured) for gate in found)
     said = (
         failed_gates(facts),
         "G1, G2, G8 and G9 are of the code, not of a fit: its tests. Times are of draws one after another in one "
@@ -186,126 +185,21 @@ def gates_section(facts: StudyFacts) -> Section:
 
 
 def failed_gates(facts: StudyFacts) -> str:
-    """Name the gates that do not hold, and those that were not measured."""
+    """Name the gates that do not hold, and those that were not judged."""
     found = gates(facts)
     failed = [f"{gate.name} ({gate.measured})" for gate in found if gate.holds is False]
     unknown = [gate.name for gate in found if gate.holds is None]
-    said = f"Gates that do not hold: {'; '.join(failed)}." if failed else "No gate that was measured fails."
-    return said + (f" Not measured: {', '.join(dict.fromkeys(unknown))}." if unknown else "")
+    said = f"Gates that do not hold: {'; '.join(failed)}." if failed else "No gate that was judged fails."
+    return said + (f" Not judged: {', '.join(dict.fromkeys(unknown))}." if unknown else "")
 
 
 def _objective_rows(found: ObjectiveFacts) -> Iterator[tuple[str, ...]]:
     for name, values in found.values.items():
         gaps = [one - two for one, two in zip(values, found.values[GIBBS], strict=True)]
-        gap = (ABSENT, ABSENT) if name == GIBBS else (f"{fmean(gaps):+.4f}", _span(student(gaps), 4))
+        gap = (ABSENT, ABSENT) if name == GIBBS else (f"{fmean(gaps):+.4f}", span(student(gaps), 4))
         yield size(found.ratio), name, f"{fmean(values):.4f}", *gap
 
 
-# ------------------------------------------------------------------ costs
-
-
-def costs_section(costs: CostFacts, notes: Sequence[str]) -> Section:
-    """Return what is paid once and by query, and from how many cells on it pays.
-
-    Args:
-        costs: See there.
-        notes: How to read what the paper printed.
-    """
-    rows = tuple(
-        (
-            size(query.ratio),
-            query.method,
-            seconds(query.once_s),
-            brief(query.select_s),
-            seconds(query.train_s),
-            *_shares(costs, query.once_s, query.select_s + query.train_s),
-        )
-        for query in costs.queries
-    )
-    columns = ("size", "method", "once", "selection", "training", "amortised, as printed", "amortised per query",
-               "breaks even at cells")  # fmt: skip
-    never = [f"{row[1]} at {row[0]}" for row in rows if row[-1] == "never"]
-    said = (
-        (f"Never breaks even, as a query takes as long as full training: {', '.join(never)}." if never else
-         "Every method breaks even at the number of cells in its row."),
-        f"One training of an unseen cell on all rows takes {seconds(costs.full_s)} (mean). Amortised, over "
-        f"{costs.test_cells} queried cells: per query, what is paid once is shared among these; as printed in the "
-        f"paper, also among the {costs.train_cells} supervisors, whose subsets nobody asked for. Supervisors' "
-        "seconds are summed over trainings that may run side by side; encoder and approximator are of one core.",
-        "The paper's table 6: " + " ".join(notes),
-    )  # fmt: skip
-    stages = (*((name, seconds(time)) for name, time in costs.stages.items()),
-              ("all", seconds(math.fsum(costs.stages.values()))))  # fmt: skip
-    return Section("Costs", said, (Table("Paid once", ("stage", "time"), stages),
-                                   Table("By query, means over unseen cells and seeds", columns, rows)))  # fmt: skip
-
-
-def _shares(costs: CostFacts, once_s: float, query_s: float) -> tuple[str, str, str]:
-    shared = amortised_cost(once_s, query_s, costs.train_cells if once_s else 0, costs.test_cells)
-    cells = break_even(once_s, costs.full_s, query_s)
-    return seconds(shared.as_printed), seconds(shared.per_query), "never" if cells is None else count(cells)
-
-
-# ------------------------------------------------------------------ subsets
-
-
-def subsets_section(found: SubsetFacts) -> Section:
-    """Return how far subsets of different cells, of different samplers and of one sampler overlap."""
-    chance = chance_overlap(found.n, found.b)
-    between = tuple(
-        (method, f"{value:.3f}", f"{found.same[method, method]:.3f}", f"{chance:.3f}")
-        for method, value in found.between.items()
-    )
-    methods = tuple(found.between)
-    matrix = tuple(
-        (one, *(f"{found.same.get((one, other), found.same.get((other, one))):.3f}" for other in methods))
-        for one in methods
-    )
-    alike = found.same[TRANSDUCTIVE, GIBBS] if (TRANSDUCTIVE, GIBBS) in found.same else found.same[GIBBS, TRANSDUCTIVE]
-    said = (
-        f"Subsets of {size(found.ratio)}, {count(found.b)} of {count(found.n)} rows; two independent random ones "
-        f"overlap by {chance:.3f}. R3: transductive and gibbs overlap by {alike:.3f} for the same cell, two draws of "
-        f"the transductive sampler by {found.same[TRANSDUCTIVE, TRANSDUCTIVE]:.3f}: if these are alike, optimising "
-        "gives the closed form's draw.",
-        f"The {len(found.distant)} unseen cells farthest apart in the encoder's space: {'; '.join(found.distant)}. "
-        "Where subsets of these cells overlap as much as two draws for one cell, the architecture does not show in "
-        "them. An overlap near chance is no sign of quality: random subsets have it.",
-    )
-    return Section(
-        "Overlap of subsets",
-        said,
-        (
-            Table("Jaccard coefficient between cells, mean over pairs",
-                  ("method", "between the distant cells", "two draws for one cell", "chance"), between),
-            Table("Jaccard coefficient for the same cell, independent draws, mean over unseen cells (R3)",
-                  ("method", *methods), matrix),
-        ),
-    )  # fmt: skip
-
-
-# ------------------------------------------------------------------ ranking
-
-
-def ranking_section(found: Sequence[RankingFacts], cells: int) -> Section:
-    """Return how well subsets rank the unseen cells."""
-    title = "Recommending an architecture"
-    if not found:
-        return Section(title, (f"Not measured: {cells} unseen cells, a ranking needs three.",), ())
-    rows = tuple(
-        (size(one.ratio), one.method, f"{one.tau:.2f}" if one.tau == one.tau else "not defined",
-         _span(one.interval, 2), f"{one.jaccard:.2f}")
-        for one in found
-    )  # fmt: skip
-    sure = sum(one.interval is not None and one.interval.low > 0 for one in found if one.method != "full")
-    said = (
-        f"Kendall's tau-b of {cells} unseen cells, judged by held-out rows after training on a subset, to their test "
-        f"accuracies after training on all rows; {sure} of {sum(one.method != 'full' for one in found)} rankings by "
-        "subsets have an interval (bootstrap over cells) above 0. The row of full training is what a ranking by "
-        "held-out rows reaches without any subset.",
-    )
-    columns = ("size", "method", "tau-b", "95 % over cells", f"Jaccard of the {found[0].k} best")
-    return Section(title, said, (Table("Rankings", columns, rows),))
-
-
-def _span(estimate: Estimate | None, digits: int) -> str:
+def span(estimate: Estimate | None, digits: int) -> str:
+    """Spell an interval: "-0.01 to +0.02"."""
     return ABSENT if estimate is None else f"{estimate.low:+.{digits}f} to {estimate.high:+.{digits}f}"

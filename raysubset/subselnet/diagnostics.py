@@ -1,12 +1,9 @@
-"""A fit's samplers looked at without training anything: objective, time, soundness and overlap of their subsets.
-
-Draws that are compared share their random numbers: draw d of a cell meets the same noise under every sampler, so
-differences are those of the logits.
-"""
+"""A fit's subsets looked at without training anything: time, soundness and overlap of draws, distance of cells."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
@@ -17,27 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from raysubset.nas.cell101 import Cell101
-from raysubset.report.subselnet_facts import (
-    GIBBS,
-    HYBRID,
-    INDUCTIVE,
-    TRANSDUCTIVE,
-    UNIFORM,
-    ObjectiveFacts,
-)
+from raysubset.report.subselnet_facts import HYBRID, INDUCTIVE, TRANSDUCTIVE
 from raysubset.report.subselnet_measures import mean_overlap
 from raysubset.seeds import generator
-from raysubset.selection.protocol import Context, Selector
-from raysubset.selection.sampling import gumbel_top_m
 from raysubset.subselnet.controls import CONTROLS
 from raysubset.subselnet.embeddings import ArchitectureEncoder
-from raysubset.subselnet.funnel import Inductive
-from raysubset.subselnet.inductive import Prediction
-from raysubset.subselnet.plackett_luce import Picks, Vector
 from raysubset.subselnet.predictor import SAMPLERS, ArchitecturePredictor
-from raysubset.subselnet.samplers import Gibbs, Transductive, predicted_losses
 
-DRAWS = 8  # per cell, behind an objective
 BOTTOM = "bottom-loss"
 COMPARED = (*SAMPLERS, BOTTOM)
 TWINS = ("conv3x3-bn-relu~0+maxpool3x3~0~1+output~0~1~2", "maxpool3x3~0+conv3x3-bn-relu~0~1+output~0~1~2")
@@ -67,69 +50,15 @@ class Draws:
         return generator(self.seed, "diagnostics", str(cell), self.k, self.repeat)
 
 
-# ------------------------------------------------------------------ objective
-
-
-def objectives(
-    predictor: ArchitecturePredictor,
-    cells: Sequence[Cell101],
-    ratio: float,
-    entropy: float,
-    seed: int,
-    draws: int = DRAWS,
-) -> ObjectiveFacts:
-    """Estimate what a uniform draw, the closed form and both samplers come to.
-
-    Args:
-        predictor: The fit.
-        cells: Of the space; unseen ones, for a judgement.
-        ratio: b / n, in (0, 1).
-        entropy: lambda, in nats of loss.
-        seed: Of the optimisation and of the draws.
-        draws: For each number, >= 1.
-
-    Cost: a transductive optimisation and 4 ``draws`` passes over the rows a cell.
-    """
-    found: dict[str, list[float]] = {name: [] for name in (UNIFORM, GIBBS, TRANSDUCTIVE, INDUCTIVE)}
-    k = max(1, round(ratio * len(predictor.labels)))
-    for cell in cells:
-        seen = predictor.predict(cell)
-        context = predictor.context(seen)
-        *judging, optimising = (Draws(k, entropy, 1.0, seed, number).rng for number in range(draws + 1))
-        for name, logits in _logits(predictor, seen, context, k, entropy, optimising(cell)).items():
-            values = (per_pick(logits, predicted_losses(context), k, entropy, rng(cell)) for rng in judging)
-            found[name].append(fmean(values))
-    return ObjectiveFacts(ratio, draws, {name: tuple(values) for name, values in found.items()})
-
-
-def _logits(
-    predictor: ArchitecturePredictor,
-    seen: Prediction,
-    context: Context,
-    k: int,
-    entropy: float,
-    rng: np.random.Generator,
-) -> dict[str, Vector]:
-    return {
-        UNIFORM: np.zeros(context.pool_size),
-        GIBBS: Gibbs(entropy).logits(context, k, rng),
-        INDUCTIVE: Inductive(predictor.scorer, seen.cell).logits(context, k, rng),
-        TRANSDUCTIVE: Transductive(entropy).logits(context, k, rng),
-    }
-
-
-def per_pick(logits: Vector, losses: Vector, k: int, entropy: float, rng: np.random.Generator) -> float:
-    """Return one draw's unbiased estimate of (E[sum of losses] - lambda * entropy) / k, in nats.
-
-    Args:
-        logits: float64[n].
-        losses: float64[n], in nats.
-        k: Rows drawn.
-        entropy: lambda.
-        rng: Of the draw.
-    """
-    picks = Picks.of(logits, losses, gumbel_top_m(logits, k, rng))
-    return float(np.mean(picks.losses - entropy * picks.entropies))
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread, as trainings do: times compare, and two threads on a busy machine are slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 # ------------------------------------------------------------------ subsets
@@ -147,8 +76,8 @@ def draw(
         asked: What to draw.
 
     Returns:
-        The rows in drawing order, int64[k] a cell, and the mean wall seconds a cell, prediction included; a first
-        draw, which is slower, is not counted.
+        The rows in drawing order, int64[k] a cell; mean wall seconds a cell, prediction included, without a first
+        draw, which is slower.
     """
     _select(predictor, method, cells[0], asked)
     subsets, seconds = [], []
@@ -161,13 +90,11 @@ def draw(
 
 def _select(predictor: ArchitecturePredictor, method: str, cell: Cell101, asked: Draws) -> Rows:
     seen = predictor.predict(cell)
-    chooser: Selector = (
-        CONTROLS[BOTTOM]()
-        if method == BOTTOM
-        else predictor.sampler(
-            next(kind for kind in SAMPLERS if kind == method), seen, asked.entropy, candidates=asked.candidates
-        )
-    )
+    if method == BOTTOM:
+        chooser = CONTROLS[BOTTOM]()
+    else:
+        (kind,) = (kind for kind in SAMPLERS if kind == method)
+        chooser = predictor.sampler(kind, seen, asked.entropy, candidates=asked.candidates)
     return chooser.select(predictor.context(seen), asked.k, asked.rng(cell)).indices
 
 
@@ -209,16 +136,16 @@ def faults(
 def same_cell_overlap(
     first: Mapping[str, Sequence[Rows]], second: Mapping[str, Sequence[Rows]]
 ) -> dict[tuple[str, str], float]:
-    """Return (method, method) -> mean Jaccard coefficient for the same cell: the noise is never shared.
+    """Return (method, method) -> mean Jaccard coefficient for the same cell; noise is never shared.
 
     Args:
-        first: Method -> one draw a cell.
-        second: The same of other noise.
+        first: Method -> one draw a cell, the rows of each table.
+        second: The same of other noise, the columns.
     """
     return {
         (one, other): fmean(mean_overlap(pair) for pair in zip(first[one], second[other], strict=True))
-        for place, one in enumerate(first)
-        for other in list(first)[place:]
+        for one in first
+        for other in first
     }
 
 

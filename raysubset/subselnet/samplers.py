@@ -141,7 +141,8 @@ class Released:
     Scores start uniform in [0, 1] and follow plain gradient steps, held at 0 from below, on
     sum(scores * losses) + entropy(softmax(scores)) + count_weight |sum(scores) - k|; the k largest are taken. Its
     entropy has the wrong sign and a gradient of about 1/n: with it or without, the same rows. For lr * steps up to
-    5 they are the k largest of uniform - lr * steps * loss. Neither number is documented there.
+    5 they are the k largest of uniform - lr * steps * loss. Neither number is documented there. Of lightly trained
+    networks, whose losses are above 1 / (lr * steps), most scores end at 0, and what is taken is random.
 
     Attributes:
         lr: Of a step, > 0.
@@ -180,10 +181,10 @@ class Released:
         return scores
 
     def select(self, context: Context, k: int, rng: np.random.Generator) -> Selection:
-        """Choose k rows; see `Selector.select`. Ties, of scores at 0 above all, go to the lowest row."""
+        """Choose k rows; see `Selector.select`. Ties, of scores at 0 above all, are broken at random."""
         check_budget(k, context.pool_size)
         scores = self.scores(predicted_losses(context), k, rng)
-        return Selection.uniform(top_m(scores, k), context.pool_size)
+        return Selection.uniform(top_m(scores, k, rng), context.pool_size)
 
 
 def predicted_losses(context: Context) -> Vector:
