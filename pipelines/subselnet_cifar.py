@@ -1,6 +1,6 @@
 """Fit SubSelNet on CIFAR-10 and compare its subsets with every baseline; the logic is ``raysubset subselnet``.
 
-python pipelines/subselnet_cifar.py                          # preset small; go on after a crash by the same command
+python pipelines/subselnet_cifar.py                          # preset small; after a crash the same command goes on
 python pipelines/subselnet_cifar.py --data-dir DIR           # DIR/cifar10/train.parquet, test.parquet
 python pipelines/subselnet_cifar.py --preset paper --name p  # the paper's sizes, for GPUs
 

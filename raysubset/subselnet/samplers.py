@@ -206,7 +206,8 @@ def bounded(logits: Vector) -> Vector:
     The bound is far out, for what lies beyond it is drawn as equals: near the middle it would make the b rows of
     least loss a random part of the lower half.
     """
-    return np.maximum(logits - logits.max(), -LIMIT)
+    held: Vector = np.maximum(logits - logits.max(), -LIMIT)
+    return held
 
 
 def drawn(source: Logits, context: Context, k: int, rng: np.random.Generator) -> Selection:

@@ -4,7 +4,7 @@
     python tests/benchmarks/bench_subselnet.py bank                    memory of a bank of 1 GB, written and read
     python tests/benchmarks/bench_subselnet.py hpo DATA_DIR FIT [trials epochs]
 
-"hpo": one cell that the fit FIT (of `raysubset subselnet fit`, CIFAR-10) kept unseen, TPE and ASHA over the space of
+"hpo": one cell that the fit FIT (`raysubset subselnet fit`, CIFAR-10) kept unseen, TPE and ASHA over the space of
 the paper's appendix D.4, on everything and on 5 and 10 %: SubSelNet's subset, chosen once for all configurations;
 fixed random subsets (5 of each size); AUTOMATA. Winners are retrained on everything and tested once.
 """
