@@ -1,9 +1,9 @@
 """The evaluation of a fit: cells it never saw, each trained on the subset that each method chooses.
 
-evaluation.jsonl has a line for each (method, cell, seed, ratio), written the moment it is known; what stands there
-is not done again. Every network of a cell and seed begins with the same weights and trains for the same number of
-epochs on whatever it is given; the network on all rows trains as the supervisors did. Test rows are read at the
-end of each training, once, and steer nothing.
+evaluation-<key>.jsonl, whose key is of the fit's options and the trainings', has a line for each (method, cell,
+seed, ratio), written the moment it is known; what stands there is not done again. Every network of a cell and seed
+begins with the same weights and trains for the same number of epochs on whatever it is given; the network on all
+rows trains as the supervisors did. Test rows are read at the end of each training, once, and steer nothing.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from raysubset.selection.scores import loss
 from raysubset.subselnet.bank import LogitBank
 from raysubset.subselnet.selector import open_predictor
 from raysubset.training.evaluate import evaluate
+from raysubset.tuning.artefacts import Artefact
 from raysubset.tuning.spread import spread
 from raysubset.tuning.subselnet_fit import Say, cell_training, supervise_cells
 from raysubset.tuning.subselnet_run import SubSelNetRun
 
-EVALUATION_FILE = "evaluation.jsonl"
 FULL = "full"
 
 
@@ -122,7 +122,7 @@ class _Setting:
 def evaluate_fit(
     run: SubSelNetRun, options: EvaluationOptions, say: Say = lambda _: None, concurrency: int = 0
 ) -> dict[Piece, Outcome]:
-    """Train what evaluation.jsonl does not hold yet; returns the outcomes of the cells and methods asked for.
+    """Train what the run's file of outcomes does not hold yet; returns the outcomes that are asked for.
 
     Raises:
         DataError: The data set has no test rows, or the fit kept no cell unseen.
@@ -133,7 +133,7 @@ def evaluate_fit(
     if not run.folds.unseen:
         raise DataError(f"Fit {run.info.name!r} kept no cell unseen: fit with --unseen 8, say.")
     open_predictor(run.folder)
-    log = run.folder / EVALUATION_FILE
+    log = outcomes_file(run, options)
     pieces = list(_pieces([str(cell) for cell in run.folds.unseen], options))
     known = read_outcomes(log)
     missing = [piece for piece in pieces if piece not in known]
@@ -156,6 +156,13 @@ def evaluate_fit(
     return {piece: known[piece] for piece in pieces}
 
 
+def outcomes_file(run: SubSelNetRun, options: EvaluationOptions) -> Path:
+    """Return where outcomes are kept: other options of the fit or of the trainings are another file."""
+    fit = {key: value for key, value in asdict(run.experiment).items() if key != "name"}
+    inputs = {"data": run.info.fingerprint, "fit": fit, "epochs": options.epochs, "chosen": asdict(options.chosen)}
+    return Artefact.of(run.folder, "evaluation", inputs).folder.with_suffix(".jsonl")
+
+
 def evaluation_rows(outcomes: Mapping[Piece, Outcome]) -> list[EvaluationRow]:
     """Return one row for each piece on a subset, beside the piece on everything of its cell and seed."""
     rows = []
@@ -170,7 +177,7 @@ def evaluation_rows(outcomes: Mapping[Piece, Outcome]) -> list[EvaluationRow]:
 
 
 def read_outcomes(log: Path) -> dict[Piece, Outcome]:
-    """Read evaluation.jsonl; a last line that was cut short by a crash is dropped.
+    """Read a file of outcomes; a last line that was cut short by a crash is dropped.
 
     Raises:
         RecordError: Another line cannot be read.

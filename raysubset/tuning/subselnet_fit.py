@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -143,17 +144,11 @@ def _referred(run: SubSelNetRun, encoder: Artefact) -> ArchitectureEncoder:
 
 def supervise_cells(run: SubSelNetRun, placed: Placed, slots: Slots, count: int, say: Say) -> LogitBank:
     """Train the first ``count`` cells of the folds as far as the bank does not hold them yet; returns the bank."""
-    experiment, cells = run.experiment, [*run.folds.supervisors, *run.folds.unseen]
-    inputs = {
-        **_rows_key(run),
-        "size": asdict(experiment.size),
-        "recipe": asdict(experiment.recipe),
-        "cells": [str(cell) for cell in cells],
-    }
-    folder = Artefact.of(run.folder, "bank", inputs).folder
-    names = inputs["cells"]
-    bank = LogitBank.create(folder, names, len(run.rows.train), run.data.num_classes, run.info.fingerprint)
-    asked = [str(cell) for cell in cells[:count]]
+    names = cell_names(run)
+    bank = LogitBank.create(
+        bank_folder(run), names, len(run.rows.train), run.data.num_classes, run.info.fingerprint
+    )
+    asked = names[:count]
     missing = [cell for cell in asked if cell not in bank.done()]
     training = cell_training(run, "", SubsetPlan.full(), slots)
     for number, (cell, found) in enumerate(
@@ -174,6 +169,19 @@ def supervise_cells(run: SubSelNetRun, placed: Placed, slots: Slots, count: int,
             stacklevel=2,
         )
     return bank
+
+
+def cell_names(run: SubSelNetRun) -> list[str]:
+    """Return the names of all cells of a run in the bank's order: supervisors first, then the unseen ones."""
+    return [str(cell) for cell in (*run.folds.supervisors, *run.folds.unseen)]
+
+
+def bank_folder(run: SubSelNetRun) -> Path:
+    """Return where the run's bank lies: other cells, rows or trainings are another bank."""
+    experiment = run.experiment
+    trained = {"size": asdict(experiment.size), "recipe": asdict(experiment.recipe)}
+    inputs = {**_rows_key(run), **trained, "cells": cell_names(run)}
+    return Artefact.of(run.folder, "bank", inputs).folder
 
 
 def cell_training(run: SubSelNetRun, cell: str, plan: SubsetPlan, slots: Slots) -> CellTraining:

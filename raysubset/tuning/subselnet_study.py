@@ -5,7 +5,6 @@ Subsets are drawn anew from the fit for overlap, time and soundness; accuracies 
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
@@ -43,8 +42,8 @@ from raysubset.subselnet.kl_table import kl_table
 from raysubset.subselnet.objectives import objectives
 from raysubset.subselnet.predictor import ArchitecturePredictor
 from raysubset.subselnet.selector import open_predictor
-from raysubset.tuning.artefacts import Artefact
 from raysubset.tuning.subselnet_evaluate import FULL, EvaluationOptions, evaluation_rows
+from raysubset.tuning.subselnet_fit import bank_folder, cell_names
 from raysubset.tuning.subselnet_outcomes import Outcomes, cost_facts, ranking_facts, validation_means
 from raysubset.tuning.subselnet_run import SubSelNetRun
 
@@ -161,18 +160,9 @@ def _kl(run: SubSelNetRun, predictor: ArchitecturePredictor) -> KlFacts | None:
 
 def _bank(run: SubSelNetRun) -> LogitBank:
     """Open the bank that the fit's options name, as `supervise_cells` made it."""
-    experiment = run.experiment
-    names = [str(cell) for cell in (*run.folds.supervisors, *run.folds.unseen)]
-    inputs = {
-        "data": run.info.fingerprint,
-        "validation": experiment.validation,
-        "seed": experiment.seed,
-        "size": asdict(experiment.size),
-        "recipe": asdict(experiment.recipe),
-        "cells": names,
-    }
+    names = cell_names(run)
     bank = LogitBank.open(
-        Artefact.of(run.folder, "bank", inputs).folder,
+        bank_folder(run),
         fingerprint=run.info.fingerprint,
         size=len(run.rows.train),
         num_classes=run.data.num_classes,
@@ -180,9 +170,8 @@ def _bank(run: SubSelNetRun) -> LogitBank:
     done = bank.done()
     if missing := [name for name in names if name not in done]:
         raise DataError(
-            f"The bank in {bank.folder} lacks {len(missing)} of {len(names)} cells, {missing[0]} among them, "
-            "though the evaluation has outcomes of them: they are of an earlier fit of that name. Remove "
-            "evaluation.jsonl and evaluate again."
+            f"The bank in {bank.folder} lacks {len(missing)} of {len(names)} cells, {missing[0]} among them: "
+            "it was removed after the evaluation. `raysubset subselnet evaluate` trains them again."
         )
     return bank
 

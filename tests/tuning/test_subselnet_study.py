@@ -39,7 +39,7 @@ from raysubset.subselnet.selector import open_predictor
 from raysubset.subselnet_experiment import SubSelNetExperiment
 from raysubset.training.recipe import Recipe
 from raysubset.tuning import subselnet_fit
-from raysubset.tuning.subselnet_evaluate import FULL, EvaluationOptions, Outcome, Piece
+from raysubset.tuning.subselnet_evaluate import FULL, EvaluationOptions, Outcome, Piece, outcomes_file
 from raysubset.tuning.subselnet_outcomes import cost_facts, paid_once, ranking_facts, validation_means
 from raysubset.tuning.subselnet_run import SubSelNetRun, open_run, start_run
 from raysubset.tuning.subselnet_study import HTML_FILE, MARKDOWN_FILE, study_facts
@@ -202,13 +202,13 @@ def test_validation_means_by_hand() -> None:
     assert validation_means(outcomes) == {("a", 0.1): pytest.approx(0.3)}
 
 
-def test_outcomes_of_another_fit_are_refused(fitted: SubSelNetRun, tmp_path: Path) -> None:
+def test_a_bank_without_a_cell_is_refused(fitted: SubSelNetRun, tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     shutil.copytree(fitted.folder, folder)
     (done,) = folder.glob("bank-*/done.jsonl")
     lines = done.read_text(encoding="utf-8").splitlines(keepends=True)
     done.write_text("".join(lines[:-1]), encoding="utf-8")
-    with pytest.raises(DataError, match=r"lacks 1 of 8 cells.*earlier fit"):
+    with pytest.raises(DataError, match=r"lacks 1 of 8 cells.*trains them again"):
         study_facts(open_run(folder, fitted.data), made_up(fitted), OPTIONS)
 
 
@@ -224,7 +224,7 @@ def test_threads_are_given_back_after_an_error() -> None:
 
 
 def test_the_command_writes_both_pages(fitted: SubSelNetRun) -> None:
-    log = fitted.folder / "evaluation.jsonl"
+    log = outcomes_file(fitted, OPTIONS)
     lines = [json.dumps({**asdict(piece), **asdict(out)}) for piece, out in made_up(fitted).items()]
     log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")  # nothing is left to train
     for name in (MARKDOWN_FILE, HTML_FILE):

@@ -31,11 +31,11 @@ from raysubset.tuning.nas_search import search_architecture
 from raysubset.tuning.progress import Silent
 from raysubset.tuning.recommend import recommend
 from raysubset.tuning.subselnet_evaluate import (
-    EVALUATION_FILE,
     FULL,
     EvaluationOptions,
     evaluate_fit,
     evaluation_rows,
+    outcomes_file,
 )
 from raysubset.tuning.subselnet_fit import fit_subselnet
 from raysubset.tuning.subselnet_run import SubSelNetRun, open_run, start_run
@@ -162,7 +162,7 @@ def test_an_evaluation_goes_on_and_ranks_the_unseen_cells(fitted: SubSelNetRun) 
 
     with pytest.raises(CutOffError):
         evaluate_fit(fitted, options, stop, concurrency=1)
-    log = fitted.folder / EVALUATION_FILE
+    log = outcomes_file(fitted, options)
     assert len(log.read_text().splitlines()) == 5
     outcomes = evaluate_fit(fitted, options, concurrency=2)
     assert len(log.read_text().splitlines()) == len(outcomes) == 3 * (1 + len(methods))
