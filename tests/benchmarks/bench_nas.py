@@ -150,7 +150,8 @@ def workers(folder: str, repeats: int) -> None:
 
 if __name__ == "__main__":
     folder, what, *rest = sys.argv[1:]
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    places = 3 if what == "workers" else None  # one pool waits while the other judges: three judges, two at work
+    ray.init(num_cpus=places, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     if what == "workers":
         workers(folder, int(rest[0]) if rest else 3)
     else:
