@@ -185,7 +185,7 @@ def fit_inductive(
         checks: How often the validation cells are looked at.
 
     Cost: a step is one ``predict`` and a pass over ``options.rows`` rows forth and back: 1,000 steps on 4,000 rows
-    of 64 features take about 5 s of one core.
+    of 64 features took 53 s on a core shared with other work, most of it ``predict``.
     """
     first = predict(train[0])
     with seeded(seed64(seed, "inductive")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from small_fit import MadeUp as Bank
 
 from raysubset.errors import DataError, OptionsError
 from raysubset.subselnet.approximator import Kind
@@ -27,29 +28,6 @@ N, D, C, A = 60, 5, 3, 13
 TRAINING, VALIDATION, UNSEEN = np.arange(8), np.arange(8, 10), np.arange(10, 13)
 SMALL = ApproximatorOptions(hidden=32, steps=30, batch=32, check_every=10)
 GAINS = np.array([0.2, 0.6, 1.0, 1.4, 1.8, 2.2, 2.6, 3.0, 0.3, 2.7, 0.4, 2.8, 1.6])
-
-
-@dataclass
-class Bank:
-    table: NDArray[np.float32]
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        return tuple(f"cell{k}" for k in range(len(self.table)))
-
-    @property
-    def size(self) -> int:
-        return self.table.shape[1]
-
-    @property
-    def num_classes(self) -> int:
-        return self.table.shape[2]
-
-    def logits(self, cell: int, rows: Any = slice(None)) -> NDArray[np.float32]:
-        return self.table[cell, rows]
-
-    def pairs(self, cells: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self.table[cells, rows]
 
 
 def world(n: int = N) -> tuple[CellEmbeddings, Bank, NDArray[np.float32], NDArray[np.int64]]:
