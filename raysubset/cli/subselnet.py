@@ -141,6 +141,7 @@ def evaluate(
     ),
     ratios: Annotated[str, Option(help="Shares of the rows, separated by commas.")] = "0.05,0.1,0.3",
     seeds: Annotated[int, Option(help="Repeats.")] = 1,
+    cells: Annotated[int | None, Option(help="Only so many of the unseen cells, the first ones.")] = None,
     epochs: Annotated[int, Option(help="Of a cell's training on a subset.")] = 25,
     entropy: Annotated[float, Option(help="Weight of the samplers' entropy, in nats of loss.")] = 0.3,
     data_dir: DataDir = None,
@@ -154,7 +155,7 @@ def evaluate(
     from raysubset.tuning.subselnet_study import write_study
 
     console = Console(stderr=as_json)
-    asked = _options(methods, ratios, seeds, epochs, entropy)
+    asked = _options(methods, ratios, seeds, epochs, entropy, cells)
     run, outcomes = _evaluated(folder, data_dir, asked, concurrency, _say(console))
     rows = evaluation_rows(outcomes)
     pages = write_study(run, outcomes, asked)
@@ -214,7 +215,9 @@ def _data(info: object, data_dir: Path | None) -> Dataset:
     return load_dataset(info.data, data_dir, limit=info.limit).shrunk(info.shrink)
 
 
-def _options(methods: str, ratios: str, seeds: int, epochs: int, entropy: float) -> EvaluationOptions:
+def _options(
+    methods: str, ratios: str, seeds: int, epochs: int, entropy: float, cells: int | None = None
+) -> EvaluationOptions:
     from raysubset.runtime.subset_methods import METHODS, MethodOptions
     from raysubset.tuning.subselnet_evaluate import EvaluationOptions
 
@@ -224,7 +227,9 @@ def _options(methods: str, ratios: str, seeds: int, epochs: int, entropy: float)
         raise OptionsError(f"--ratios {ratios!r}: need numbers separated by commas.") from error
     names = METHODS if methods == "all" else tuple(text.strip() for text in methods.split(","))
     told = MethodOptions(entropy=entropy)
-    return EvaluationOptions(methods=names, ratios=shares, seeds=seeds, epochs=epochs, chosen=told)
+    return EvaluationOptions(
+        methods=names, ratios=shares, seeds=seeds, epochs=epochs, chosen=told, cells=cells
+    )
 
 
 def _say(console: Console) -> Callable[[str], None]:

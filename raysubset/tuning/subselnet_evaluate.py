@@ -59,6 +59,7 @@ class EvaluationOptions:
         seeds: Repeats, >= 1: seed s of each names its weights, order and draws.
         epochs: Of every training on a subset, >= 1.
         chosen: How methods are told to choose.
+        cells: How many of the unseen cells, the first ones, >= 1; None for all of them.
 
     Raises:
         OptionsError: A value out of range; all of them in one message.
@@ -70,14 +71,16 @@ class EvaluationOptions:
     seeds: int = 3
     epochs: int = 25
     chosen: MethodOptions = field(default_factory=MethodOptions)
+    cells: int | None = None
 
     def __post_init__(self) -> None:
         check_methods(self.methods)
         faults = []
         if not self.ratios or not all(0 < ratio < 1 for ratio in self.ratios):
             faults.append(f"ratios={self.ratios!r}, need at least one, each in (0, 1)")
-        for name, number in (("methods", len(self.methods)), ("seeds", self.seeds), ("epochs", self.epochs)):
-            if number < 1:
+        counts = {"methods": len(self.methods), "seeds": self.seeds, "epochs": self.epochs, "cells": self.cells}
+        for name, number in counts.items():
+            if number is not None and number < 1:
                 faults.append(f"{name}: {number}, need at least 1")
         if faults:
             raise OptionsError.of("EvaluationOptions", faults)
@@ -134,7 +137,7 @@ def evaluate_fit(
         raise DataError(f"Fit {run.info.name!r} kept no cell unseen: fit with --unseen 8, say.")
     open_predictor(run.folder)
     log = outcomes_file(run, options)
-    pieces = list(_pieces([str(cell) for cell in run.folds.unseen], options))
+    pieces = list(_pieces([str(cell) for cell in run.folds.unseen[: options.cells]], options))
     known = read_outcomes(log)
     missing = [piece for piece in pieces if piece not in known]
     if missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,8 @@ def test_an_evaluation_goes_on_and_ranks_the_unseen_cells(fitted: SubSelNetRun) 
     assert len(rows) == 3 * len(methods)
     assert all(row.select_s >= 0 and row.train_s > 0 and row.full_s > row.train_s / 5 for row in rows)
     assert evaluate_fit(fitted, options) == outcomes  # nothing is trained again
+    fewer = evaluate_fit(fitted, replace(options, cells=2))
+    assert {piece.cell for piece in fewer} == set(map(str, fitted.folds.unseen[:2]))
     found = recommend(outcomes, "transductive", 0.2, k=1)
     assert sorted(cell for cell, _ in found.ranked) == sorted(map(str, fitted.folds.unseen))
     full = {piece.cell: outcome.val_accuracy for piece, outcome in outcomes.items() if piece.method == FULL}
