@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from raysubset.cli import bench, cluster, corr, data, hpo, nas, report, select, simulate, studies, subselnet
+from raysubset.cli.commands import PLAIN, LazyGroup
 from raysubset.errors import InterruptedRunError, RaysubsetError, SearchFailedError
 
 FAILED = 1
@@ -19,24 +19,11 @@ INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 app = typer.Typer(
     name="raysubset",
+    cls=LazyGroup,
     help="AutoML on Ray that trains every trial on a small part of the data, chosen anew each epoch.",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    **{**PLAIN, "add_completion": True},
 )
-app.command("hpo")(hpo.hpo)
-app.command("corr")(corr.corr)
-app.command("nas")(nas.nas)
-app.command("report")(report.report)
-app.command("data")(data.data)
-app.add_typer(bench.bench, name="bench")
-app.add_typer(cluster.cluster, name="cluster")
-app.add_typer(subselnet.subselnet, name="subselnet")
-app.command("select")(select.select)
-app.command("simulate")(simulate.simulate)
-app.command("hpo-dss")(studies.hpo_dss)
-app.command("hpo-table")(studies.hpo_table)
 
 
 def _version(show: bool) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from typer import Argument, Option
 
+from raysubset.cli.commands import PLAIN
 from raysubset.data.catalog import load_dataset
 from raysubset.errors import OptionsError, UnknownNameError
 from raysubset.selection.catalog import known_selectors
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from raysubset.bench.selectors import Outcome
     from raysubset.bench.verdict import Row
 
-bench = typer.Typer(help="Measure what selection costs, and what it is worth.", no_args_is_help=True)
+bench = typer.Typer(help="Measure what selection costs, and what it is worth.", no_args_is_help=True, **PLAIN)
 
 
 @bench.command("selectors")

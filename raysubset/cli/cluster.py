@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from typer import Argument, Option
 
+from raysubset.cli.commands import PLAIN
 from raysubset.cluster.fault import Fault
 from raysubset.cluster.files import read_documents
 from raysubset.cluster.kuberay import is_kuberay, kuberay_faults
@@ -23,7 +24,7 @@ if TYPE_CHECKING:  # Ray takes a second to import
 
 FAULTY = 2  # exit code
 
-cluster = typer.Typer(help="Check cluster files, look at a running cluster.", no_args_is_help=True)
+cluster = typer.Typer(help="Check cluster files, look at a running cluster.", no_args_is_help=True, **PLAIN)
 
 
 @cluster.command()

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from typer import Argument, Option
 
+from raysubset.cli.commands import PLAIN
 from raysubset.cli.defaults import run_label
 from raysubset.cli.select import size_faults, subset_size, write_selection
 from raysubset.data.catalog import load_dataset
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # each brings torch, most bring Ray
 subselnet = typer.Typer(
     help="Subsets for architectures that were never trained: fit once, then select, evaluate, recommend.",
     no_args_is_help=True,
+    **PLAIN,
 )
 Folder = Annotated[Path, Argument(help="Folder of a fit: <root>/<name>.")]
 DataDir = Annotated[Path | None, Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")]
@@ -227,9 +229,7 @@ def _options(
         raise OptionsError(f"--ratios {ratios!r}: need numbers separated by commas.") from error
     names = METHODS if methods == "all" else tuple(text.strip() for text in methods.split(","))
     told = MethodOptions(entropy=entropy)
-    return EvaluationOptions(
-        methods=names, ratios=shares, seeds=seeds, epochs=epochs, chosen=told, cells=cells
-    )
+    return EvaluationOptions(methods=names, ratios=shares, seeds=seeds, epochs=epochs, chosen=told, cells=cells)
 
 
 def _say(console: Console) -> Callable[[str], None]:
