@@ -23,7 +23,7 @@ from raysubset.data.transform import Transform
 from raysubset.errors import OptionsError, UnknownNameError
 from raysubset.nas.cell101 import Cell101
 from raysubset.nas.cell_model import CellModel
-from raysubset.runtime.evidence import gather_evidence
+from raysubset.runtime.evidence import Evidence, gather_evidence
 from raysubset.runtime.supervisors import CellTraining
 from raysubset.seeds import generator, seed64
 from raysubset.selection.facility_location import FacilityLocation
@@ -35,7 +35,6 @@ from raysubset.subselnet.controls import CONTROLS, TRUE_LOSS
 from raysubset.subselnet.inductive import Prediction
 from raysubset.subselnet.predictor import SAMPLERS, ArchitecturePredictor
 from raysubset.subselnet.samplers import Gibbs, Released
-from raysubset.types import Selection
 
 UNINFORMED: Mapping[str, Callable[[], Selector]] = {
     "random": UniformRandom,
@@ -50,6 +49,7 @@ SCOUTS: Mapping[str, SubsetPlan] = {
     "el2n": SubsetPlan(selector="el2n"),
     "grand": SubsetPlan(selector="grand"),
 }
+OWN_SCOUTS = ("el2n", "grand")  # the others' scout is the same network whatever the cell
 ADAPTIVE: Mapping[str, SubsetPlan] = {
     "glister": SubsetPlan(selector="glister", schedule="static"),
     "gradmatch": SubsetPlan(selector="gradmatch-per-batch", schedule="static"),
@@ -100,14 +100,60 @@ def adaptive_plan(method: str, ratio: float) -> SubsetPlan:
     return replace(ADAPTIVE[method], ratio=ratio)
 
 
+@dataclass(frozen=True, slots=True)
+class Scout:
+    """A network trained on all rows before a method of `SCOUTS` chooses; one serves every ratio.
+
+    Attributes:
+        method: Whose.
+        cell: Whose network it is; "" where it serves every cell.
+        seed: Of the evaluation's repeat.
+    """
+
+    method: str
+    cell: str
+    seed: int
+
+    @classmethod
+    def of(cls, method: str, training: CellTraining) -> Scout:
+        """Return the scout by which a method chooses for this training."""
+        return cls(method, training.cell if method in OWN_SCOUTS else "", training.seed)
+
+    def gather(
+        self, training: CellTraining, train: RowSource, transform: Transform, options: MethodOptions
+    ) -> Evidence:
+        """Train it and return what it says of every row; ``training`` says how, its cell and seed are not read."""
+        plan = scout_plan(self.method, options)
+        return gather_evidence(
+            plan,
+            train,
+            transform,
+            model=plan.scout_model or CellModel(self.cell, training.size),
+            recipe=training.recipe,
+            num_classes=training.num_classes,
+            seed=seed64(self.seed, self.method),
+            device=training.device,
+        )
+
+
+def scout_plan(method: str, options: MethodOptions) -> SubsetPlan:
+    """Return the plan of a method of `SCOUTS` as the options have it."""
+    plan = SCOUTS[method]
+    if method == "pruning":
+        return replace(plan, scout_model=options.master)
+    if method in OWN_SCOUTS:
+        return plan
+    return replace(plan, scout_model=options.proxy, scout_epochs=options.proxy_epochs, embedding="auto")
+
+
 def choose(
     method: str,
     ratio: float,
     training: CellTraining,
     train: RowSource,
-    transform: Transform,
     predictor: ArchitecturePredictor,
     true_losses: Callable[[], NDArray[np.float32]],
+    scouted: Callable[[Scout], Evidence],
     options: MethodOptions,
 ) -> Chosen:
     """Choose rows by a method that does so before training.
@@ -117,9 +163,9 @@ def choose(
         ratio: b / n, in (0, 1).
         training: Of the cell; its seed names all draws.
         train: The rows.
-        transform: Their statistics.
         predictor: The fit.
         true_losses: Gives float32[n], the losses of the cell's own network trained on everything, for the oracle.
+        scouted: Gives what a scout says; the seconds of its training are charged to the method, each time.
         options: See there.
 
     Raises:
@@ -131,9 +177,11 @@ def choose(
         raise OptionsError(f"Method {method!r} chooses while the network trains: see `adaptive_plan`.")
     k = max(1, round(ratio * len(train)))
     rng = generator(training.seed, training.cell, method, k, "subset-method")
-    started = perf_counter()
+    started, before = perf_counter(), 0.0
     if method in SCOUTS:
-        chosen = _by_scout(method, k, training, train, transform, options, rng)
+        found = scouted(Scout.of(method, training))
+        started, before = perf_counter(), found.seconds
+        chosen = scout_plan(method, options).compose().select(found.context, k, rng)
     elif method in UNINFORMED:
         context = Context(len(train), train.labels, features=predictor.features)
         chosen = UNINFORMED[method]().select(context, k, rng)
@@ -143,7 +191,7 @@ def choose(
         if method.startswith(f"bottom-{TRUE_LOSS}"):
             context = replace(context, signals={**context.signals, TRUE_LOSS: true_losses()})
         chosen = _fitted(method, predictor, seen, options).select(context, k, rng)
-    return Chosen(chosen.indices, perf_counter() - started)
+    return Chosen(chosen.indices, before + perf_counter() - started)
 
 
 def _fitted(method: str, predictor: ArchitecturePredictor, seen: Prediction, options: MethodOptions) -> Selector:
@@ -155,31 +203,3 @@ def _fitted(method: str, predictor: ArchitecturePredictor, seen: Prediction, opt
         return PerClass(Gibbs(options.entropy))
     (kind,) = (kind for kind in SAMPLERS if kind == method)
     return predictor.sampler(kind, seen, options.entropy, candidates=options.candidates)
-
-
-def _by_scout(
-    method: str,
-    k: int,
-    training: CellTraining,
-    train: RowSource,
-    transform: Transform,
-    options: MethodOptions,
-    rng: np.random.Generator,
-) -> Selection:
-    """Train a network on everything and choose by what it says; EL2N's and GraNd's is the cell's own."""
-    plan = SCOUTS[method]
-    if method == "pruning":
-        plan = replace(plan, scout_model=options.master)
-    elif method in ("selection-via-proxy", "prototypes"):
-        plan = replace(plan, scout_model=options.proxy, scout_epochs=options.proxy_epochs, embedding="auto")
-    found = gather_evidence(
-        plan,
-        train,
-        transform,
-        model=CellModel(training.cell, training.size),
-        recipe=training.recipe,
-        num_classes=training.num_classes,
-        seed=seed64(training.seed, method),
-        device=training.device,
-    )
-    return plan.compose().select(found.context, k, rng)

@@ -27,8 +27,10 @@ from raysubset.runtime.session import cluster_slots, ray_session
 from raysubset.runtime.store import StoredSplit, store_split
 from raysubset.runtime.subset_methods import (
     ADAPTIVE,
+    SCOUTS,
     Chosen,
     MethodOptions,
+    Scout,
     adaptive_plan,
     check_methods,
     choose,
@@ -42,6 +44,7 @@ from raysubset.subselnet.bank import LogitBank
 from raysubset.subselnet.selector import open_predictor
 from raysubset.training.evaluate import evaluate
 from raysubset.tuning.artefacts import Artefact
+from raysubset.tuning.kept_scouts import KeptScouts
 from raysubset.tuning.spread import spread
 from raysubset.tuning.subselnet_fit import Say, cell_training, supervise_cells
 from raysubset.tuning.subselnet_run import SubSelNetRun
@@ -120,6 +123,7 @@ class _Setting:
     test: StoredSplit
     transform: Transform
     options: EvaluationOptions
+    scouts: KeptScouts
 
 
 def evaluate_fit(
@@ -148,7 +152,13 @@ def evaluate_fit(
             bank = supervise_cells(run, placed, slots, cells, say)
             training = cell_training(run, "", SubsetPlan.full(), slots)
             test = store_split(run.data.test)
-            setting = _Setting(run.folder, training, bank, *placed[:2], test, placed.transform, options)
+            scouts = KeptScouts(run.folder, run.info.fingerprint, training, options.chosen)
+            setting = _Setting(run.folder, training, bank, *placed[:2], test, placed.transform, options, scouts)
+            asked = [
+                Scout.of(piece.method, _seeded(training, piece)) for piece in missing if piece.method in SCOUTS
+            ]
+            for scout, seconds in scouts.train(asked, placed.train, placed.transform, slots):
+                say(f"scout of {scout.method}, {scout.cell or 'any cell'}: {seconds:.1f} s")
             for done, (piece, outcome) in enumerate(spread(_piece, missing, slots, setting), 1):
                 known[piece] = outcome
                 _append(log, piece, outcome)
@@ -218,8 +228,7 @@ def _pieces(cells: Sequence[str], options: EvaluationOptions) -> Iterator[Piece]
 
 def _piece(piece: Piece, setting: _Setting) -> Outcome:
     train = setting.train.open()
-    seed = seed64(setting.training.seed, "evaluation", piece.seed)
-    training = replace(setting.training, cell=piece.cell, seed=seed)
+    training = _seeded(setting.training, piece)
     if piece.method != FULL:
         training = replace(training, recipe=replace(training.recipe, epochs=setting.options.epochs))
     with MemoryMeter() as meter:
@@ -237,6 +246,10 @@ def _piece(piece: Piece, setting: _Setting) -> Outcome:
     return Outcome(accuracy, val_accuracy, select_s, trained.train_s, meter.use().gb_min, entropy)
 
 
+def _seeded(training: CellTraining, piece: Piece) -> CellTraining:
+    return replace(training, cell=piece.cell, seed=seed64(training.seed, "evaluation", piece.seed))
+
+
 def _trained(
     piece: Piece, setting: _Setting, training: CellTraining, train: RowSource
 ) -> tuple[TrainedCell, Chosen | None]:
@@ -252,6 +265,6 @@ def _trained(
         return np.asarray(loss(logits, train.labels), dtype=np.float32)
 
     predictor = open_predictor(setting.folder)
-    told = setting.options.chosen
-    chosen = choose(piece.method, piece.ratio, training, train, setting.transform, predictor, true_losses, told)
+    told, scouted = setting.options.chosen, setting.scouts.load
+    chosen = choose(piece.method, piece.ratio, training, train, predictor, true_losses, scouted, told)
     return train_cell(training, PickedRows(train, chosen.rows), setting.transform), chosen

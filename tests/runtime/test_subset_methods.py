@@ -18,6 +18,7 @@ from raysubset.data.transform import Transform
 from raysubset.errors import OptionsError, UnknownNameError
 from raysubset.nas.space import NetworkSize
 from raysubset.runtime import subset_methods
+from raysubset.runtime.evidence import Evidence
 from raysubset.runtime.subset_methods import (
     ADAPTIVE,
     FITTED,
@@ -26,6 +27,7 @@ from raysubset.runtime.subset_methods import (
     UNINFORMED,
     Chosen,
     MethodOptions,
+    Scout,
     adaptive_plan,
     check_methods,
     choose,
@@ -83,8 +85,12 @@ Chooses = Callable[..., Chosen]
 def chooses(split: Split, predictor: ArchitecturePredictor, asked: CellTraining) -> Chooses:
     def of(method: str, ratio: float = 0.2, options: MethodOptions = OPTIONS, **other: Any) -> Chosen:
         oracle = true_losses if "true" in method else forbidden
-        source, transform = ArraySource(split), Transform.fit(split.inputs)
-        return choose(method, ratio, replace(asked, **other), source, transform, predictor, oracle, options)
+        source, training = ArraySource(split), replace(asked, **other)
+
+        def scouted(scout: Scout) -> Evidence:
+            return scout.gather(training, source, Transform.fit(split.inputs), options)
+
+        return choose(method, ratio, training, source, predictor, oracle, scouted, options)
 
     return of
 
