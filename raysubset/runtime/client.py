@@ -67,6 +67,7 @@ def start_selector(
         lifetime="detached" if detached else None,
         num_cpus=0,
         num_gpus=gpus,
+        scheduling_strategy="DEFAULT",  # not in the placement group of a Tune trial, which ends with the trial
         max_restarts=POLICIES[Fault.SELECTOR].retries,
         max_task_retries=-1,
     ).remote(Context(pool_size, device="cuda" if gpus else "cpu"))

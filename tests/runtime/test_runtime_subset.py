@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 import torch
 
@@ -110,4 +113,31 @@ def test_loops_in_ray_actors_share_one_selector(digits, ray_cluster) -> None:
     assert first == second == train(rs.Subset(digits, rs.SubsetPlan(ratio=0.4)), 4, small_model())
     selector = ray.get_actor(f"raysubset/{digits.fingerprint()}")
     assert ray.get(selector.trials.remote()) == ()
+    ray.kill(selector)
+
+
+@pytest.mark.ray
+def test_the_selector_outlives_the_trial_that_started_it(digits, ray_cluster) -> None:
+    """Tune removes a trial's placement group with the trial, and what was captured in it."""
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    from raysubset.runtime.client import start_selector
+
+    @ray.remote(num_cpus=1)
+    class Trial:
+        def start(self) -> None:
+            start_selector("outlives", 10, detached=True)
+
+    group = placement_group([{"CPU": 1}])
+    captured = PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True)
+    trial = Trial.options(scheduling_strategy=captured).remote()
+    ray.get(trial.start.remote())
+    selector = ray.get_actor("outlives")
+    process = ray.get(selector.__ray_call__.remote(lambda _: os.getpid()))
+    ray.kill(trial)
+    remove_placement_group(group)
+    time.sleep(1.0)  # a captured actor is gone after some milliseconds
+    assert ray.get(selector.__ray_call__.remote(lambda _: os.getpid()), timeout=10) == process
     ray.kill(selector)
