@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from raysubset.data.catalog import load_dataset as load_dataset
     from raysubset.data.dataset import Dataset as Dataset
+    from raysubset.data.dataset import Split as Split
     from raysubset.experiment import Experiment as Experiment
     from raysubset.experiment import SearchOptions as SearchOptions
     from raysubset.hpo.space import choice as choice
@@ -37,6 +38,7 @@ _HOMES = {
     "Selection": "raysubset.types",
     "Selector": "raysubset.selection.protocol",
     "ShardedDataset": "raysubset.runtime.sharded",
+    "Split": "raysubset.data.dataset",
     "Subset": "raysubset.runtime.subset",
     "SubsetPlan": "raysubset.selection.plan",
     "choice": "raysubset.hpo.space",
