@@ -119,3 +119,17 @@ def test_a_command_is_one_that_the_program_takes(page: Path, line: str) -> None:
 def test_the_documents_are_found() -> None:
     assert ROOT / "README.md" in PAGES
     assert len(OURS) > 20
+
+
+def test_every_claim_has_a_command_that_can_be_run_again() -> None:
+    listed = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "benchmarks" / "claims.py"), "--list"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| claim | figure | command |")[2]
+    rows = [
+        row for row in table.partition("\n\n")[0].splitlines()[2:] if "the same" not in row.rpartition(" | ")[2]
+    ]
+    assert len(listed) == len(rows) > 10
