@@ -172,11 +172,15 @@ class LogitBank:
         return {one.cell: one for one in found}
 
     def logits(self, cell: int, rows: slice | NDArray[np.int64] = slice(None)) -> NDArray[np.float32]:
-        """Return float32[k, C] of one cell.
+        """Return float32[k, C] of one cell, by its place in ``cells``.
 
         Raises:
-            DataError: A value is not finite; names the cell.
+            DataError: It was not written yet, or a value is not finite; names the cell.
         """
+        if (name := self.cells[cell]) not in self.done():
+            raise DataError(
+                f"The bank in {self.folder} has no logits of cell {name} yet: its network is not trained."
+            )
         found = np.asarray(self._table()[cell, rows], dtype=np.float32)
         self._check(found, np.full(len(found), cell))
         return found

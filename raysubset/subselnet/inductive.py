@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ from raysubset.seeds import generator, seed64
 from raysubset.selection.sampling import gumbel_top_m
 from raysubset.subselnet.plackett_luce import Vector, prefix_estimate
 from raysubset.subselnet.samplers import bounded
+
+KEPT_BYTES = 2**28  # of log-probabilities, while the network trains
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,7 +178,7 @@ def fit_inductive(
     """Train the network on some cells; the state with the least objective on others is kept.
 
     Args:
-        predict: What is foreseen of a cell, by its number; called once a step.
+        predict: What is foreseen of a cell, by its number; equal numbers give equal predictions.
         train: Numbers of the cells to learn from, one a step.
         validation: Numbers of the cells that choose the state.
         features: float32[n, d], of the pool's rows.
@@ -184,10 +187,11 @@ def fit_inductive(
         seed: Of the initial weights, the order of cells, rows and draws.
         checks: How often the validation cells are looked at.
 
-    Cost: a step is one ``predict`` and a pass over ``options.rows`` rows forth and back: 1,000 steps on 4,000 rows
-    of 64 features took 53 s on a core shared with other work, most of it ``predict``.
+    Cost: one ``predict`` a cell where all of them fit into `KEPT_BYTES`, else up to one a step; a step is a pass
+    over ``options.rows`` rows forth and back.
     """
     first = predict(train[0])
+    predict = lru_cache(maxsize=max(1, KEPT_BYTES // first.log_probabilities.nbytes))(predict)
     with seeded(seed64(seed, "inductive")):
         scorer = InductiveScorer(
             len(first.cell), features.shape[1], first.log_probabilities.shape[1], options.hidden

@@ -5,8 +5,8 @@
     python tests/benchmarks/claims.py --list                what would run
 
 The printed figures are to be held against the README's, which carry their intervals; a claim is reproduced if they
-lie inside. Output goes to claims/<number>.log, runs to claims/runs. DATA in a command stands for DATA_DIR. Exit code 1
-if a command failed.
+lie inside. Output goes to claims/<number>.log, runs to claims/runs. DATA in a command stands for DATA_DIR.
+Exit code 1 if a command failed.
 """
 
 from __future__ import annotations

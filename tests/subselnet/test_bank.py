@@ -289,9 +289,18 @@ def test_a_large_bank_is_not_read_into_memory(tmp_path: Path) -> None:
     assert size == 200_000_000
     rng = np.random.default_rng(0)
 
+    bank.write("cell99", np.zeros((n, classes), dtype=np.float32), 0.5, 1.0)
     filled(tmp_path / "warm").pairs(np.arange(3), np.arange(3))  # what the first read of any bank costs
     before = anonymous()
     for _ in range(300):
         bank.pairs(rng.integers(cells, size=512), rng.integers(n, size=512))
     bank.logits(99)
     assert anonymous() - before < 8 * MEBIBYTE  # a cell as float32 is 4 MB
+
+
+def test_a_cell_whose_network_is_not_trained_yet_is_named(tmp_path: Path) -> None:
+    made = LogitBank.create(tmp_path, ["a", "b"], 3, 2, "data")
+    made.write("a", np.zeros((3, 2), dtype=np.float32), 0.5, 1.0)
+    assert made.logits(0).shape == (3, 2)
+    with pytest.raises(DataError, match="no logits of cell b yet"):
+        made.logits(1)

@@ -304,9 +304,9 @@ def test_only_training_cells_are_learnt_from() -> None:
         return plain(cell)
 
     fit(replace(SMALL, steps=60), predict=predict, checks=2)
-    # the first for its widths; uniform and two checks of two cells each; a step each
+    # each of them once: predictions are kept
     assert sorted({*asked}) == [*TRAIN, *CHECKS]
-    assert [asked.count(cell) for cell in CHECKS] == [3, 3]
+    assert [asked.count(cell) for cell in CHECKS] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -337,3 +337,19 @@ def test_options_say_what_is_wrong(wrong: dict[str, Any]) -> None:
 def test_faults_come_together() -> None:
     with pytest.raises(OptionsError, match="entropy=-1.*ratios=.*steps=0"):
         InductiveOptions(entropy=-1, ratios=(2.0,), steps=0)
+
+
+def test_a_cell_is_predicted_once_unless_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counted(cell: int) -> Prediction:
+        asked.append(cell)
+        return world()[0](cell)
+
+    kept, _ = fit(SMALL, predict=counted)
+    assert sorted(asked[1:]) == sorted(set(asked))  # the first tells the sizes
+    asked.clear()
+    monkeypatch.setattr(inductive, "KEPT_BYTES", 1)
+    again, _ = fit(SMALL, predict=counted)
+    assert len(asked) > SMALL.steps / 2
+    assert all(torch.equal(one, kept.state_dict()[name]) for name, one in again.state_dict().items())
