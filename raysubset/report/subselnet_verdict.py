@@ -17,7 +17,6 @@ from raysubset.report.subselnet_tables import (
     EvaluationRow,
     MethodLine,
     Section,
-    difference,
     method_lines,
     ratio_table,
     size,
@@ -56,7 +55,7 @@ def verdict(rows: Sequence[EvaluationRow]) -> str:
     if not lines:
         return "No run has finished: nothing can be said of any method."
     said = [*_against(lines), _winners(lines), *(_beating(lines, reference) for reference in REFERENCES)]
-    return " ".join(said)
+    return " ".join([*said, "Numbers in brackets are points of accuracy."])
 
 
 def missing(rows: Sequence[EvaluationRow]) -> list[str]:
@@ -139,8 +138,15 @@ def _interval(line: MethodLine, reference: str) -> Estimate | None:
 
 
 def _listed(lines: Sequence[MethodLine], reference: str) -> str:
-    return ", ".join(
-        f"{line.method} at {size(line.ratio)}, {difference(line.to.get(reference))} points over "
-        f"{line.to[reference].pairs if reference in line.to else 0} runs"
-        for line in lines
-    )
+    """Name methods with their gaps in points, ratio by ratio; intervals and runs are in the tables."""
+    said = []
+    for ratio in dict.fromkeys(line.ratio for line in lines):
+        names = ", ".join(_gap(line, reference) for line in lines if line.ratio == ratio)
+        said.append(f"at {size(ratio)} {names}")
+    return "; ".join(said)
+
+
+def _gap(line: MethodLine, reference: str) -> str:
+    paired = line.to.get(reference)
+    gap = "not compared" if not paired or not paired.pairs else f"{100 * paired.mean:+.1f}"
+    return f"{line.method} ({gap})"

@@ -89,7 +89,7 @@ def test_verdict_where_ours_wins() -> None:
     said = verdict(GOOD)
     assert said.startswith("No variant of SubSelNet falls below")
     assert "at 10 % transductive with 35.6 % (all data: 50.0 %)" in said
-    assert re.search(r"Above random by an interval that excludes zero: transductive at 10 %, \+5", said)
+    assert re.search(r"Above random by an interval that excludes zero: at 10 % transductive \(\+5\.\d\)", said)
     assert "bottom-loss" not in said  # below random, but no variant of ours and no winner
 
 
@@ -97,7 +97,7 @@ def test_verdict_puts_what_falls_against_us_first() -> None:
     said = verdict(
         [*runs(RANDOM, 0.30), *runs(BALANCED, 0.31), *runs("hybrid-2b", 0.2), *runs("bottom-loss", 0.4)]
     )
-    assert said.startswith("Against us, below random by an interval that excludes zero: hybrid-2b at 10 %, -10.")
+    assert said.startswith("Against us, below random by an interval that excludes zero: at 10 % hybrid-2b (-10.")
     assert "Against us, below class-balanced random" in said
     assert "bottom-loss with 39.6 %, not one of SubSelNet's variants" in said
     assert said.index("Against us") < said.index("Highest mean accuracy") < said.index("Above random")
@@ -109,7 +109,7 @@ def test_verdict_of_a_difference_that_is_noise() -> None:
         for cell, seed in product(CELLS, SEEDS)
     ]
     said = verdict([*runs(RANDOM, 0.3, 0.0), *noise])
-    assert said.startswith("Not to be told from random: transductive at 10 %, -0.05 (")
+    assert said.startswith("Not to be told from random: at 10 % transductive (-0.")
     assert "Without an interval against class-balanced random" in said
     assert "Nothing beats random by an interval that excludes zero." in said
     assert "Nothing was compared with class-balanced random." in said
