@@ -35,6 +35,8 @@ COMMANDS: Mapping[str, Command] = {
     "hpo-dss": Command("studies", "hpo_dss", "The DSS paper's comparison of searches."),
     "hpo-table": Command("studies", "hpo_table", "ASP's tables 3 and 4 of searches."),
     "report": Command("report", "report", "Draw a run's report again."),
+    "dashboard": Command("dashboard", "dashboard", "A live page over runs, in the browser."),
+    "watch": Command("dashboard", "watch", "The same of one run, in the terminal."),
     "data": Command("data", "data", "Load a data set and say what it holds."),
     "cluster": Command("cluster", "cluster", "Check cluster files, look at a cluster."),
 }

@@ -13,7 +13,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from raysubset.report.trials import by_trial, is_better, score_of
 from raysubset.types import TrialRecord
@@ -43,25 +43,48 @@ def best_so_far(records: Iterable[TrialRecord], score: str) -> tuple[BestPoint, 
     Reports are taken in order of ``finished_s``, equal times in file order. Equal scores keep the earlier
     incumbent. Cost: O(r log r) for r records.
     """
-    points: list[BestPoint] = []
-    spent: dict[str, int] = {}
-    total, seconds = 0, 0.0
-    for record in sorted(records, key=lambda r: r.finished_s):
-        before = spent.get(record.trial, 0)
-        spent[record.trial] = max(before, record.samples_consumed)
-        total += spent[record.trial] - before
-        seconds = record.finished_s
-        value = score_of(record, score)
-        if value is not None and (not points or _replaces(record.epoch, value, points[-1], score)):
-            points.append(BestPoint(total, seconds, value, record.trial, record.epoch))
-    if points and points[-1].samples < total:
-        last = points[-1]
-        points.append(BestPoint(total, seconds, last.score, last.trial, last.epoch))
-    return tuple(points)
+    found = Incumbents(score)
+    for row in sorted(records, key=lambda r: r.finished_s):
+        found.hear(row.trial, row.epoch, row.samples_consumed, row.finished_s, score_of(row, score))
+    return found.curve()
 
 
-def _replaces(epoch: int, value: float, best: BestPoint, score: str) -> bool:
-    return epoch > best.epoch or (epoch == best.epoch and is_better(value, best.score, score))
+@dataclass(slots=True)
+class Incumbents:
+    """The incumbents of a stage, one report after another.
+
+    Attributes:
+        score: "loss" or "accuracy".
+        changes: A point for each change of incumbent.
+        total: Samples consumed by all trials so far.
+        seconds: When the last report came in.
+    """
+
+    score: str
+    changes: list[BestPoint] = field(default_factory=list)
+    total: int = 0
+    seconds: float = 0.0
+    _spent: dict[str, int] = field(default_factory=dict, repr=False)
+
+    def hear(self, trial: str, epoch: int, samples: int, seconds: float, value: float | None) -> None:
+        """Take in a report: the samples its trial consumed in all, and its score (None if not judged). Cost: O(1)."""
+        before = self._spent.get(trial, 0)
+        self._spent[trial] = max(before, samples)
+        self.total += self._spent[trial] - before
+        self.seconds = seconds
+        if value is not None and (not self.changes or self._replaces(epoch, value)):
+            self.changes.append(BestPoint(self.total, seconds, value, trial, epoch))
+
+    def _replaces(self, epoch: int, value: float) -> bool:
+        best = self.changes[-1]
+        return epoch > best.epoch or (epoch == best.epoch and is_better(value, best.score, self.score))
+
+    def curve(self) -> tuple[BestPoint, ...]:
+        """Return the changes and, where samples were consumed since the last, a point for the end."""
+        if not self.changes or self.changes[-1].samples >= self.total:
+            return tuple(self.changes)
+        last = self.changes[-1]
+        return (*self.changes, BestPoint(self.total, self.seconds, last.score, last.trial, last.epoch))
 
 
 @dataclass(frozen=True, slots=True)

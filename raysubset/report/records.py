@@ -66,7 +66,7 @@ def read_records(path: Path) -> Records:
     latest: dict[tuple[str, str, int], TrialRecord] = {}
     reached: dict[tuple[str, str], int] = {}
     for number, line in enumerate(lines, start=1):
-        record = _parse(line, f"{path}, line {number}")
+        record = parse_record(line, f"{path}, line {number}")
         trial = (record.stage, record.trial)
         for epoch in range(record.epoch, reached.get(trial, 0) + 1):  # trained again from here on
             latest.pop((*trial, epoch), None)
@@ -84,8 +84,12 @@ def _is_complete(line: bytes) -> bool:
     return True
 
 
-def _parse(line: bytes, where: str) -> TrialRecord:
-    """Read and check one line; ``where`` names it in errors."""
+def parse_record(line: bytes, where: str) -> TrialRecord:
+    """Read and check one line.
+
+    Raises:
+        RecordError: It is no record; the message begins with ``where``.
+    """
     try:
         record = TrialRecord.from_json(line.decode("utf-8"))
     except (RecordError, UnicodeDecodeError) as error:

@@ -35,6 +35,7 @@ class Jobs:
         self._issued: set[str] = set()
         self._restored: set[str] = set()
         self._resuming: list[str] = []
+        self._given_up: set[str] = set()
 
     # ------------------------------------------------------------------ what may run
 
@@ -74,10 +75,13 @@ class Jobs:
         return next((trial for trial in ready if trial.status == Trial.PAUSED), None)
 
     def losers(self) -> list[Trial]:
-        """Return the paused trials that will never go on, once the search is over."""
-        if not self.search.finished:
-            return []
-        return [trial for trial in self._trials.values() if trial.status == Trial.PAUSED]
+        """Return the paused trials that will never go on: those given up, and all once the search is over."""
+        names = self._trials if self.search.finished else self._given_up & self._trials.keys()
+        return [trial for name in names if (trial := self._trials[name]).status == Trial.PAUSED]
+
+    def give_up(self, name: str) -> None:
+        """Hear that a trial is to end: at once if it is paused, else with its next report."""
+        self._given_up.add(name)
 
     # ------------------------------------------------------------------ what has happened
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from raysubset.runtime.session import Slots, cluster_slots, ray_session
 from raysubset.runtime.store import store_split
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.checkpoint import load_checkpoint, save_checkpoint
+from raysubset.tuning.attendance import Judging, attended, heeding
 from raysubset.tuning.judging import CANDIDATES_FILE, CandidateLog, JudgePool, chunk_size
 from raysubset.tuning.nas_run import NasRun
 from raysubset.tuning.nas_stage import train_stage
@@ -46,7 +47,7 @@ def search_architecture(run: NasRun) -> NasInfo:
     if experiment.candidates.objective == "table" and not experiment.trains_supernet:
         _choose(run, _by_table(run))
         return run.info
-    with ray_session():
+    with attended(run.folder), ray_session():
         slots = cluster_slots(run.concurrency)
         setting = place_rows(run, slots)
         if experiment.trains_supernet:
@@ -109,15 +110,13 @@ def _planned_samples(run: NasRun) -> int:
 
 # ---------------------------------------------------------------------- candidates
 
-Judging = Callable[[Sequence[str]], Iterable[Judgement]]
-
-
 def _choose(run: NasRun, judge: Judging) -> None:
     """Judge what the strategy proposes; the best is what was found, of equals the first."""
     experiment = run.experiment
     log = CandidateLog.open(run.folder / CANDIDATES_FILE)
     strategy = _strategy(experiment)
     judged: list[Judgement] = []
+    judge = heeding(judge, run.folder)
     while cells := strategy.ask():
         named = {str(cell): cell for cell in cells}
         found = log.judged(list(named), judge)
@@ -173,7 +172,7 @@ def _compare(run: NasRun, judge: Judging) -> None:
     space = find_space(run.experiment.space)
     cells = [str(cell) for cell in draw_distinct(space, run.compared, run.experiment.seed, "compared")]
     log = CandidateLog.open(run.folder / "compared.jsonl")
-    scores = [one.score for one in log.judged(cells, judge)]
+    scores = [one.score for one in log.judged(cells, heeding(judge, run.folder))]
     found = agreement(scores, [run.table.test(cell) for cell in cells])
     low, high = (None, None) if found.interval is None else (found.interval.low, found.interval.high)
     run.note(agreement=RankAgreement(found.tau, low, high, len(cells)))

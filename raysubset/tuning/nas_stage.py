@@ -14,8 +14,10 @@ from ray.tune import Callback, CheckpointConfig, ResumeConfig
 from ray.tune.experiment import Trial
 
 from raysubset.errors import InterruptedRunError, SearchFailedError
+from raysubset.report.driver import StagePlan, note_stage
 from raysubset.report.records import RecordWriter, read_records
 from raysubset.runtime.session import Slots
+from raysubset.tuning.attendance import StopRequests
 from raysubset.tuning.faults import RETRIES, Faults, stopping
 from raysubset.tuning.nas_trainable import NasSetting, NasTrainable
 from raysubset.tuning.recorder import Listener, Recorder
@@ -63,10 +65,10 @@ def train_stage(
             stage, setting.experiment.seed, writer, listener, earlier[-1].finished_s if earlier else 0.0
         )
         listener.stage_started(stage, 1, planned)
+        note_stage(folder, stage, StagePlan(1, planned))
+        alphas, requests = _Alphas(folder / ALPHAS_FILE), StopRequests(folder, stage)
         try:
-            trial = _tune(
-                stage, setting, slots, folder / "tune", [Faults(), recorder, _Alphas(folder / ALPHAS_FILE)]
-            )
+            trial = _tune(stage, setting, slots, folder / "tune", [Faults(), recorder, alphas, requests])
         except Exception as error:
             if (stopped := stopping(error)) is None:
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from raysubset.report.records import RecordWriter, read_records
+from raysubset.report.requests import STOPPED_BY_REQUEST
 from raysubset.tuning.faults import latest_error, reason
 from raysubset.types import TrialRecord
 
@@ -46,10 +47,20 @@ class Recorder(Callback):
         writer: Where records go; what stands there of this stage is known from the start.
         listener: Follows the run.
         elapsed_s: Seconds this stage ran before (a resumed run).
+        asked: Trials whose end somebody asked for.
     """
 
-    def __init__(self, stage: str, seed: int, writer: RecordWriter, listener: Listener, elapsed_s: float) -> None:
+    def __init__(
+        self,
+        stage: str,
+        seed: int,
+        writer: RecordWriter,
+        listener: Listener,
+        elapsed_s: float,
+        asked: Container[str] = (),
+    ) -> None:
         self._stage, self._seed, self._writer, self._listener = stage, seed, writer, listener
+        self._asked = asked
         self._started = perf_counter() - elapsed_s
         self._last: dict[str, TrialRecord] = {row.trial: row for row in read_records(writer.path).stage(stage)}
 
@@ -73,7 +84,7 @@ class Recorder(Callback):
                 trial=trial.config["trial"],
                 config=dict(trial.config["point"]),
                 status="stopped" if stopped else result["status"],
-                reason="not among the best at its rung" if stopped else result["reason"],
+                reason=self._why_stopped(trial) if stopped else result["reason"],
                 finished_s=self.elapsed_s,
                 seed=self._seed,
                 **{name: result[name] for name in _REPORTED},
@@ -84,7 +95,10 @@ class Recorder(Callback):
         """Close the account of a trial that was paused and never promoted."""
         last = self._last.get(trial.config["trial"])
         if last is not None and last.status == "running":
-            self._keep(replace(last, status="stopped", reason="not among the best at its rung"))
+            self._keep(replace(last, status="stopped", reason=self._why_stopped(trial)))
+
+    def _why_stopped(self, trial: Trial) -> str:
+        return STOPPED_BY_REQUEST if trial.config["trial"] in self._asked else "not among the best at its rung"
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Write why a trial died: its process, not its loss, failed."""

@@ -22,6 +22,7 @@ from raysubset.runtime.place import place, rows_for_testing
 from raysubset.runtime.selectors import Selectors, gpu_gains, start_selectors
 from raysubset.runtime.session import Slots, cluster_slots, ray_session
 from raysubset.seeds import seed64
+from raysubset.tuning.attendance import attended
 from raysubset.tuning.evidence import shared_evidence
 from raysubset.tuning.opening import Drive
 from raysubset.tuning.ranking import RankedTrial, rank_trials
@@ -35,7 +36,7 @@ from raysubset.types import TrialRecord
 def open_session(run: Run, dashboard: bool = False) -> Iterator[Session]:
     """Join or start Ray, put the data into its object store, start the selector; yields the stages."""
     options = run.experiment.search
-    with ray_session(dashboard, teams=options.workers > 1):
+    with attended(run.folder), ray_session(dashboard, teams=options.workers > 1):
         train, validation = split_rows(run.experiment, run.data)
         slots = cluster_slots(options.concurrency, options.workers, selector_gpu=_gpu_gains(run, len(train)))
         with _selectors(run, len(train), slots) as selectors:

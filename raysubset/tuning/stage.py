@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,11 +17,13 @@ from ray.tune.schedulers import TrialScheduler
 
 from raysubset.data.transform import Transform
 from raysubset.experiment import Experiment
+from raysubset.report.driver import StagePlan, note_stage
 from raysubset.report.records import RecordWriter
 from raysubset.report.run_info import StageInfo
 from raysubset.runtime.selectors import Selectors
 from raysubset.runtime.session import Slots
 from raysubset.runtime.store import StoredSplit
+from raysubset.tuning.attendance import StopRequests
 from raysubset.tuning.event_files import EventFiles
 from raysubset.tuning.evidence import StoredEvidence
 from raysubset.tuning.faults import RETRIES, Faults, stopping
@@ -102,10 +105,11 @@ def run_stage(
     ladder = stage_ladder(experiment, len(pool.train))
     gauges = StageMetrics(experiment.name)
     listener = Tracked(listener, (EventFiles(folder), gauges))
-    recorder = Recorder(stage, experiment.seed, writer, listener, elapsed_s)
     search, journal = open_search(stage, experiment, ladder, len(pool.train), slots.concurrency, folder, drive)
     keeps_models = drive.points is not None
     jobs = Jobs(search, lambda: recorder.elapsed_s, keeps_models)
+    requests = StopRequests(folder, stage, None if keeps_models else jobs.give_up)
+    recorder = Recorder(stage, experiment.seed, writer, listener, elapsed_s, requests.trials)
     setting = StageSetting(
         stage,
         experiment,
@@ -127,6 +131,8 @@ def run_stage(
     trials: list[Trial] = []
     places = Places(slots, folder / "tune" / stage) if slots.workers > 1 else None
     listener.stage_started(stage, search.trials, budget)
+    seconds = search.ledger.seconds if math.isfinite(search.ledger.seconds) else None
+    note_stage(folder, stage, StagePlan(search.trials, budget, seconds))
     try:
         trials = _tune(
             setting,
@@ -138,6 +144,7 @@ def run_stage(
             [
                 faults,
                 recorder,
+                requests,
                 Waiting(slots),
                 gauges,
                 ActorMemory(experiment.name, pool.selectors.actors),
