@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 
 Runs = Annotated[
-    list[str], typer.Argument(help="Folders of runs, names under --root, or a folder full of runs.", metavar="RUN...")
+    list[str],
+    typer.Argument(help="Folders of runs, names under --root, or a folder full of runs.", metavar="RUN..."),
 ]
 Root = Annotated[Path, typer.Option(help="Folder of all runs.")]
 

@@ -1,4 +1,4 @@
-"""The dashboard as a web application: one page, one address that tells changes, one that takes requests to stop."""
+"""The dashboard as a web application: a page, an address that tells changes, one that takes requests to stop."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _own(name: str) -> bytes:
 
 
 def _inside_script(plain: dict[str, Any]) -> str:
-    """Return JSON that no text in it can turn into markup: it stands in a script element, where & is not decoded."""
+    """Return JSON that no text in it can turn into markup: it stands in a script element, unescaped."""
     told = json.dumps(plain)
     for character in "<>&":
         told = told.replace(character, f"\\u{ord(character):04x}")

@@ -73,9 +73,14 @@ class Board:
             whole = boot != self.boot or since < run.reset or not 0 < since <= version
             since = 0 if whole else since
             told: dict[str, Any] = {"boot": self.boot, "version": version, "whole": whole}
-            told["runs"] = [summary(run) for run in self.runs.values() if run.version > since or whole]
-            if chosen is not None and (chosen.stage != shown or run.version > since or whole):
-                told["detail"] = detail(run, chosen, since if chosen.stage == shown else 0)
+            turned = chosen is not None and chosen.stage != shown
+            told["runs"] = [
+                summary(one, chosen if one is run else None)
+                for one in self.runs.values()
+                if whole or one.version > since or (one is run and turned)
+            ]
+            if chosen is not None and (whole or turned or run.version > since):
+                told["detail"] = detail(run, chosen, 0 if turned else since)
             return told
 
     def stop(self, key: str, stage: str = "", trial: str = "") -> None:
@@ -90,7 +95,9 @@ class Board:
         with self._lock:
             run = self.run(key)
             if run.state != "running":
-                raise OptionsError(f"Run {run.name!r} cannot be stopped: it is {run.state}, no driver would hear it.")
+                raise OptionsError(
+                    f"Run {run.name!r} cannot be stopped: it is {run.state}, no driver would hear it."
+                )
             if trial:
                 _check_trial(run, stage, trial)
             ask(run.folder, StopRequest(stage, trial) if trial else STOP_RUN)

@@ -57,7 +57,7 @@ class Follower:
             return Lines([], self._read + 1, anew)
         with self.path.open("rb") as file:
             file.seek(self._offset, os.SEEK_SET)
-            *lines, tail = file.read().split(b"\n")
+            *lines, _unfinished = file.read().split(b"\n")
         first = self._read + 1
         self._offset += sum(map(len, lines)) + len(lines)
         self._read += len(lines)

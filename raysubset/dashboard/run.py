@@ -150,7 +150,9 @@ class RunDigest:
                 try:
                     self._stage(name).hear_decision(json.loads(line), version)
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    self._warn(f"journal {name} {number}", f"Left out: {follower.path.name}, line {number}: {error!r}")
+                    self._warn(
+                        f"journal {name} {number}", f"Left out: {follower.path.name}, line {number}: {error!r}"
+                    )
         return news
 
     def _look_at_candidates(self, version: int) -> bool:
@@ -221,6 +223,11 @@ class RunDigest:
         if self.state != "running" and "search" in self.stages:
             return self.stages["search"]
         return next(reversed(self.stages.values()), None)
+
+    @property
+    def main(self) -> StageDigest | None:
+        """The stage that says how good the run is: the search, where there is one."""
+        return self.stages.get("search") or self.current
 
     def can_stop(self, stage: str) -> bool:
         """Say whether a single trial of a stage can be stopped."""

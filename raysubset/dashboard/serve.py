@@ -44,7 +44,9 @@ def serve(
             . _ ~ - in it.
     """
     if token is not None and not TOKEN_FORM.fullmatch(token):
-        raise OptionsError("--token needs 12 to 200 of the characters A-Z a-z 0-9 . _ ~ - (leave it out for a fresh one).")
+        raise OptionsError(
+            "--token needs 12 to 200 of the characters A-Z a-z 0-9 . _ ~ - (leave it out for a fresh one)."
+        )
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
     with bound(host, port) as listening:
@@ -84,7 +86,7 @@ def bound(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
         raise OptionsError(
-            f"Cannot listen on {host}, port {port}: {why}. Is another dashboard open there? --port 0 takes any free one."
+            f"Cannot listen on {host}, port {port}: {why}. Is another dashboard open there? --port 0 takes a free one."
         ) from error
     return listening
 

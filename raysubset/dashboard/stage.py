@@ -6,6 +6,7 @@ A trial that is trained again after a resume reports earlier epochs once more; t
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ from raysubset.report.progress import BestPoint, Incumbents
 from raysubset.report.trials import score_of
 from raysubset.types import TrialRecord
 
-PAUSING = frozenset({"asha-promote", "dasha", "halving", "hyperband", "hyper-tune"})  # who lets trials wait at rungs
+PAUSING = frozenset(
+    {"asha-promote", "dasha", "halving", "hyperband", "hyper-tune"}
+)  # who lets trials wait at rungs
 
 
 class Report(NamedTuple):
@@ -133,7 +136,7 @@ class StageDigest:
             self._stale = True  # other than a last word on an epoch that was counted
 
     def hear_decision(self, event: Mapping[str, Any], version: int) -> None:
-        """Take in a line of the search's journal: it knows of trials before they report, and of those that wait."""
+        """Take in a line of the search's journal: it knows trials before they report, and those that wait."""
         kind, name = event.get("event"), event.get("trial")
         if kind is None and "levels" in event:
             self.scheduler = str(event["scheduler"])
@@ -150,12 +153,11 @@ class StageDigest:
             self._set(str(name), "waiting", "running", version)
 
     def _pauses(self, name: str, event: Mapping[str, Any]) -> bool:
-        """Say whether a trial that was judged now waits: at the rung it was heading for, unless that is the top."""
+        """Say whether a trial that was judged now waits: at the rung it headed for, unless that is the top."""
         if self.scheduler not in PAUSING or not self.levels:
             return False
-        by_samples = sum(level <= event["samples"] for level in self.levels)
-        by_epochs = sum(epoch <= event.get("epochs", 0) for epoch in self.level_epochs)
-        rung = max(by_samples, by_epochs) - 1
+        samples, epochs = int(event["samples"]), int(event.get("epochs", 0))
+        rung = max(bisect_right(self.levels, samples), bisect_right(self.level_epochs, epochs)) - 1
         if rung < self._target.get(name, 0):
             return False
         self._target[name] = rung
@@ -208,7 +210,9 @@ class StageDigest:
 
     def leaders(self, count: int) -> list[TrialView]:
         """Return the best trials, best first: scores of later epochs first, as the report ranks them."""
-        judged = [(one, scored) for one in self.trials.values() if one.status != "failed" and (scored := one.scored)]
+        judged = [
+            (one, scored) for one in self.trials.values() if one.status != "failed" and (scored := one.scored)
+        ]
         sign = 1.0 if self.score == "loss" else -1.0
         judged.sort(key=lambda pair: (-pair[1].epoch, sign * (pair[1].score or 0.0), pair[0].trial))
         return [trial for trial, _ in judged[:count]]

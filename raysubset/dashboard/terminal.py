@@ -59,9 +59,15 @@ def follow(folder: Path, console: Console, *, once: bool = False) -> None:
 
 def screen(run: dict[str, Any], detail: dict[str, Any] | None) -> RenderableType:
     """Draw a run from the plain types of `dashboard.view`; text of the run is never read as markup."""
-    age = f", last report {wording.seconds(max(0.0, time.time() - run['changed_at']))} ago" if run["changed_at"] else ""
+    age = (
+        f", last report {wording.seconds(max(0.0, time.time() - run['changed_at']))} ago"
+        if run["changed_at"]
+        else ""
+    )
     parts: list[RenderableType] = [
-        Text.assemble((run["name"], "bold"), f"  {STATES[run['state']]}{age}", "  stopping" if run["stopping"] else ""),
+        Text.assemble(
+            (run["name"], "bold"), f"  {STATES[run['state']]}{age}", "  stopping" if run["stopping"] else ""
+        ),
         _figures(run),
     ]
     parts += [Text(words, style="yellow") for words in run["warnings"]]
@@ -74,10 +80,14 @@ def _figures(run: dict[str, Any]) -> Table:
     """Return what the tiles of the page say."""
     counts, plan, grid = run["counts"], run["plan"], Table.grid(padding=(0, 2))
     ended = counts["total"] - counts.get("running", 0) - counts.get("waiting", 0)
-    by_status = ", ".join(f"{number} {status}" for status, number in counts.items() if status != "total" and number)
+    by_status = ", ".join(
+        f"{number} {status}" for status, number in counts.items() if status != "total" and number
+    )
     if run["stage"]:
         grid.add_row("stage", "", run["stage"])
-    grid.add_row("trials", _bar(ended, plan["trials"]), f"{_of(ended, plan['trials'])} ended ({by_status or 'none yet'})")
+    grid.add_row(
+        "trials", _bar(ended, plan["trials"]), f"{_of(ended, plan['trials'])} ended ({by_status or 'none yet'})"
+    )
     grid.add_row("samples", _bar(run["samples"], plan["samples"]), _of(run["samples"], plan["samples"]))
     limit = f" of {wording.seconds(plan['seconds'])}" if plan["seconds"] else ""
     left = f", about {wording.seconds(run['left_s'])} left at this pace" if run["left_s"] else ""
@@ -92,7 +102,8 @@ def _best(run: dict[str, Any]) -> str:
         return f"{cell['score']:.4g}, {cell['cell']} ({run['judged']} cells judged)"
     if (best := run["best"]) is None:
         return "no trial has been judged yet"
-    return f"{run['score']} {best['score']:.4g}, trial {best['trial']} at epoch {best['epoch']}"
+    where = f"trial {best['trial']} of {best['stage']} at epoch {best['epoch']}"
+    return f"{run['score']} {best['score']:.4g}, {where}"
 
 
 def _bar(value: float, most: float | None) -> RenderableType:

@@ -7,7 +7,6 @@ from typing import Any
 from raysubset.dashboard.run import RunDigest
 from raysubset.dashboard.stage import StageDigest, TrialView, failures, rungs
 from raysubset.report.nas_info import NasInfo
-from raysubset.report.progress import BestPoint
 from raysubset.report.requests import STOP_RUN
 from raysubset.report.run_info import RunInfo
 
@@ -17,9 +16,16 @@ MOST_FAILURES = 20
 MOST_POINTS = 500  # of a curve: more than a screen has columns for
 
 
-def summary(run: RunDigest) -> dict[str, Any]:
-    """Return what stands in the table of runs, and the run's curve."""
-    stage, info = run.current, run.info
+def summary(run: RunDigest, stage: StageDigest | None = None) -> dict[str, Any]:
+    """Return what stands in the table of runs and in the tiles, and the run's curve.
+
+    Args:
+        run: The run.
+        stage: Which stage to speak of; None for the one that matters most now. Where it has judged nothing, the
+            best and the curve are the search's.
+    """
+    stage, info = stage or run.current, run.info
+    judged = stage if stage is not None and stage.incumbent is not None else run.main
     counts = stage.counts if stage else {}
     return {
         "key": run.key,
@@ -39,10 +45,10 @@ def summary(run: RunDigest) -> dict[str, Any]:
         "left_s": _left(run, stage) if stage else None,
         "selection_share": stage.selection_share if stage else None,
         "score": stage.score if stage else None,
-        "best": _best(stage.incumbent) if stage else None,
+        "best": _best(judged),
         "judged": run.judged,
         "candidate": _candidate(run),
-        "curve": _curve(run, stage),
+        "curve": _curve(run, judged),
         "facts": _facts(run),
         "result": _result(info),
         "warnings": list(run.warnings.values()),
@@ -119,8 +125,10 @@ def _learning(trial: TrialView) -> dict[str, Any]:
     }
 
 
-def _best(point: BestPoint | None) -> dict[str, Any] | None:
-    return None if point is None else {"trial": point.trial, "epoch": point.epoch, "score": point.score}
+def _best(stage: StageDigest | None) -> dict[str, Any] | None:
+    if stage is None or (point := stage.incumbent) is None:
+        return None
+    return {"stage": stage.stage, "trial": point.trial, "epoch": point.epoch, "score": point.score}
 
 
 def _candidate(run: RunDigest) -> dict[str, Any] | None:
@@ -139,6 +147,7 @@ def _curve(run: RunDigest, stage: StageDigest | None) -> dict[str, Any]:
         found = run.candidates
         ends = [*found, found[-1]]
         return {
+            "stage": None,
             "over": "cells judged",
             "score": "accuracy",
             "x": [*(one.judged for one in found), run.judged],
@@ -148,8 +157,11 @@ def _curve(run: RunDigest, stage: StageDigest | None) -> dict[str, Any]:
             "seconds": [None] * len(ends),
         }
     points = stage.best.curve() if stage else ()
-    points = points[:: max(1, -(-len(points) // MOST_POINTS))] + points[-1:] if len(points) > MOST_POINTS else points
+    points = (
+        points[:: max(1, -(-len(points) // MOST_POINTS))] + points[-1:] if len(points) > MOST_POINTS else points
+    )
     return {
+        "stage": stage.stage if stage else None,
         "over": "samples",
         "score": stage.score if stage else None,
         "x": [one.samples for one in points],

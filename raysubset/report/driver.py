@@ -111,8 +111,8 @@ def presence(folder: Path, driver: Driver | None) -> Presence:
     """Say whether a run is being driven.
 
     Returns:
-        "running": its driver gave a sign lately. "ended": it said that it ended. "lost": it neither ended nor gives
-        signs, so it was killed or its machine is gone. "unknown": nothing tells.
+        "running": its driver gave a sign lately. "ended": it said that it ended. "lost": it neither ended nor
+        gives signs, so it was killed or its machine is gone. "unknown": nothing tells.
     """
     if driver is None:
         return "unknown"

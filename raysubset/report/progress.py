@@ -67,7 +67,7 @@ class Incumbents:
     _spent: dict[str, int] = field(default_factory=dict, repr=False)
 
     def hear(self, trial: str, epoch: int, samples: int, seconds: float, value: float | None) -> None:
-        """Take in a report: the samples its trial consumed in all, and its score (None if not judged). Cost: O(1)."""
+        """Take in a report: samples its trial consumed in all, its score (None if not judged). Cost: O(1)."""
         before = self._spent.get(trial, 0)
         self._spent[trial] = max(before, samples)
         self.total += self._spent[trial] - before

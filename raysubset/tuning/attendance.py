@@ -58,8 +58,8 @@ class StopRequests(Callback):
     Args:
         folder: The run's folder.
         stage: The stage that runs.
-        give_up: Told of each trial to end; None where trials cannot be ended one by one (a retraining and a cell of
-            a study need all of theirs).
+        give_up: Told of each trial to end; None where trials cannot be ended one by one (a retraining and a cell
+            of a study need all of theirs).
 
     Attributes:
         trials: Trials whose end was asked for, ended or not.
@@ -112,6 +112,8 @@ def heeding(judge: Judging, folder: Path) -> Judging:
         for one in judge(cells):
             yield one
             if STOP_RUN in asked(folder):
-                raise InterruptedRunError(f"The judging of candidates was {STOPPED_BY_REQUEST}; those judged are kept.")
+                raise InterruptedRunError(
+                    f"The judging of candidates was {STOPPED_BY_REQUEST}; those judged are kept."
+                )
 
     return judged

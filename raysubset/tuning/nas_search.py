@@ -110,6 +110,7 @@ def _planned_samples(run: NasRun) -> int:
 
 # ---------------------------------------------------------------------- candidates
 
+
 def _choose(run: NasRun, judge: Judging) -> None:
     """Judge what the strategy proposes; the best is what was found, of equals the first."""
     experiment = run.experiment

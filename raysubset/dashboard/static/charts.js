@@ -74,6 +74,7 @@ export function choices(id, rows) {
         line: { color: css("--ink"), width: 2 }, hovertemplate: "epoch %{x}: %{y:.1%} of the rows<extra></extra>" },
     ],
     format: layout("epoch", "", { barmode: "stack", bargap: 0.15,
+      xaxis: { linecolor: css("--line"), title: { text: "epoch", standoff: 6 }, tickformat: "d", dtick: rows.length > 12 ? undefined : 1, automargin: true, zeroline: false },
       yaxis: { gridcolor: css("--grid"), tickformat: ".0%", range: [0, 1.03], automargin: true, zeroline: false } }),
   }));
 }

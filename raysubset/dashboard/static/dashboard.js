@@ -68,7 +68,7 @@ function statusOf(run, status) {
 }
 function best(run) {
   if (run.candidate) return { big: number(run.candidate.score), small: `cell ${run.candidate.cell}` };
-  if (run.best) return { big: number(run.best.score), small: `validation ${run.score}, trial ${run.best.trial} at epoch ${run.best.epoch}` };
+  if (run.best) return { big: number(run.best.score), small: `validation ${run.score}, trial ${run.best.trial}${run.best.stage === "search" ? "" : ` of ${run.best.stage}`} at epoch ${run.best.epoch}` };
   return { big: "none yet", small: "no trial has been judged" };
 }
 function tile(id, title, big, small, share) {
@@ -289,7 +289,8 @@ function showCharts() {
   const score = run.curve.score ? `validation ${run.curve.score}` : "score";
   if ($("overlay")) changed("overlay", runs.filter(alike).map((one) => [one.key, one.curve]), () =>
     charts.bestSoFar("overlay", runs.filter(alike), { x: `${run.curve.over} of the run`, y: score }));
-  else changed("best", run.curve, () => charts.bestSoFar("best", [run], { x: `${run.curve.over} of the whole ${run.kind === "study" ? "stage" : "search"}`, y: score }));
+  $("best-figure").hidden = Boolean($("overlay")) || !run.curve.x.length;
+  if (!$("best-figure").hidden) changed("best", run.curve, () => charts.bestSoFar("best", [run], { x: `${run.curve.over} of the whole ${run.curve.stage ?? "search"}`, y: score }));
   const curves = (detail?.curves ?? []).filter((one) => one.samples.length);
   $("curves-figure").hidden = !curves.length;
   if (curves.length) changed("curves", curves, () => charts.learning("curves", curves, detail.score));
