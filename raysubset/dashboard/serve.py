@@ -86,7 +86,7 @@ def bound(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
         raise OptionsError(
-            f"Cannot listen on {host}, port {port}: {why}. Is another dashboard open there? --port 0 takes a free one."
+            f"Cannot listen on {host}, port {port}: {why}. Another dashboard? --port 0 takes a free one."
         ) from error
     return listening
 

@@ -170,7 +170,7 @@ class Session:
         info = known if known and known.finished else self._charged(outcome.info) if own else outcome.info
         run.note(stages={**run.info.stages, stage: info})
         if outcome.interrupted:
-            why = f": {outcome.cause}" if outcome.cause else "."
+            why = f": {outcome.cause.rstrip('.')}." if outcome.cause else "."
             raise InterruptedRunError(f"Run {run.experiment.name!r} was interrupted in stage {stage!r}{why}")
         return outcome
 

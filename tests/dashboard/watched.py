@@ -1,0 +1,49 @@
+"""Runs to watch: folders that grow line by line, with a driver that lives in this process or died."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from report.synthetic import run_info
+
+from raysubset.report.driver import DRIVER_FILE, Driver, StagePlan
+from raysubset.report.records import RECORDS_FILE
+from raysubset.types import TrialRecord
+
+PLANS = {"search": StagePlan(24, 50_000.0, 600.0)}
+
+
+def begun(folder: Path, **facts: object) -> Path:
+    """A run that has begun, driven by this process, and nothing more."""
+    run_info(**facts).write(folder)
+    Driver.here(PLANS).write(folder)
+    return folder
+
+
+def add(folder: Path, rows: Sequence[TrialRecord]) -> None:
+    with (folder / RECORDS_FILE).open("a", encoding="utf-8") as file:
+        file.writelines(f"{row.to_json()}\n" for row in rows)
+
+
+def journal(folder: Path, events: Sequence[dict], stage: str = "search") -> None:
+    with (folder / f"search-{stage}.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(f"{json.dumps(event)}\n" for event in events)
+
+
+def silence(folder: Path, seconds: float) -> None:
+    """Let the last sign of life be so long ago."""
+    at = time.time() - seconds
+    os.utime(folder / DRIVER_FILE, (at, at))
+
+
+def dead_pid() -> int:
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
