@@ -65,19 +65,18 @@ class Pages:
         self._template = environment.get_template("page.html.j2")
 
     def page(self, request: Request) -> Response:
-        """Answer the page of a run, with what the first screen says of it inside."""
+        """Answer the page of a run, with what the first screen says inside; the page asks for the trials itself."""
         key = request.query_params.get("run", next(iter(self._board.runs)))
         try:
-            told = self._board.changes(key)
+            told = self._board.overview(key)
         except UnknownNameError as error:
             return Response(str(error), 404, media_type="text/plain")
-        told.pop("detail", None)  # of 10,000 trials: the page asks for it once it stands
         return HTMLResponse(
             self._template.render(
                 key=key,
                 name=self._board.run(key).name,
                 several=len(self._board.runs) > 1,
-                state=_inside_script({**told, "version": 0, "key": key}),
+                state=_inside_script(told),
                 plotly_version=plotly.__version__,
                 page_version=self._board.boot,
             )

@@ -47,6 +47,17 @@ class Board:
             raise UnknownNameError.of("run", key, self.runs)
         return self.runs[key]
 
+    def overview(self, key: str) -> dict[str, Any]:
+        """Return the summaries of all runs, for the first screen of the page of run ``key``.
+
+        Raises:
+            UnknownNameError: No such run.
+        """
+        self.look()
+        with self._lock:
+            self.run(key)
+            return {"key": key, "runs": [summary(run) for run in self.runs.values()]}
+
     def changes(
         self, key: str, stage: str = "", shown: str = "", boot: str = "", since: int = 0
     ) -> dict[str, Any]:

@@ -396,6 +396,6 @@ $("before").addEventListener("click", () => { state.page -= 1; showTrials(); });
 $("after").addEventListener("click", () => { state.page += 1; showTrials(); });
 $("stage").addEventListener("input", () => { state.stage = $("stage").value; state.detail = null; state.trials = new Map(); follow(); });
 
-take({ ...told, version: 0 });
+take({ runs: told.runs, whole: true, boot: "", version: 0 });
 follow();
 loadCharts();
