@@ -65,7 +65,7 @@ class Pages:
         self._template = environment.get_template("page.html.j2")
 
     def page(self, request: Request) -> Response:
-        """Answer the page of a run, with what the first screen says inside; the page asks for the trials itself."""
+        """Answer the page of a run, with what the first screen says inside; it asks for the trials itself."""
         key = request.query_params.get("run", next(iter(self._board.runs)))
         try:
             told = self._board.overview(key)

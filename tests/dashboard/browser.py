@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
@@ -27,6 +29,15 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def wait_until(page: Page, expression: str, *arguments: Any, patience_s: float = 120.0) -> None:
+    """Ask the page until it says yes; `wait_for_function` evaluates text, which the page's policy forbids."""
+    end = time.monotonic() + patience_s
+    while not page.evaluate(expression, list(arguments)):
+        if time.monotonic() > end:
+            raise AssertionError(f"never came true: {expression} {arguments}")
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -186,7 +186,7 @@ def start(root: Path, scheduler: str, *more: str) -> subprocess.Popen[str]:
     )
 
 
-def until(happened, process: subprocess.Popen[str], seconds: float = 240) -> None:
+def until(happened, process: subprocess.Popen[str], seconds: float = 900) -> None:
     end = time.monotonic() + seconds
     while not happened():
         assert process.poll() is None, process.stderr.read()[-2000:]
@@ -212,7 +212,7 @@ def test_a_search_ends_a_trial_then_itself_and_goes_on_without_that_trial(tmp_pa
         assert (ended.status, ended.reason) == ("stopped", STOPPED_BY_REQUEST)
         until(lambda: asked(tmp_path / "s") == frozenset(), process)
         ask(tmp_path / "s", STOP_RUN)
-        assert process.wait(120) == 1
+        assert process.wait(400) == 1
         assert "InterruptedRunError: Run 's' was interrupted in stage 'search': stopped by request." in (
             process.stderr.read()
         )
@@ -222,7 +222,7 @@ def test_a_search_ends_a_trial_then_itself_and_goes_on_without_that_trial(tmp_pa
     before = last_rows(tmp_path)
     assert any(row.status == "running" for row in before.values()) or len(before) < 6, "there is something to do"
     process = start(tmp_path, scheduler, "resume")
-    assert process.wait(400) == 0, process.stderr.read()[-2000:]
+    assert process.wait(900) == 0, process.stderr.read()[-2000:]
     rows = read_records(tmp_path / "s" / RECORDS_FILE).stage("search")
     assert max(row.epoch for row in rows if row.trial == "0001") == ended.epoch, "it was not trained on"
     after = last_rows(tmp_path)
