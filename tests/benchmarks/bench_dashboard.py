@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "dashboard")]
 
-from browser import chromium, served  # noqa: E402
+from browser import chromium, served, wait_until  # noqa: E402
 from report.synthetic import record, run_info  # noqa: E402
 
 from raysubset.dashboard.board import Board  # noqa: E402
@@ -87,9 +87,7 @@ def page_times(address: str, repeats: int) -> list[tuple[float, float, float, fl
             devtools = context.new_cdp_session(page)
             devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
             page.goto(address, wait_until="commit", timeout=LATE_MS)
-            page.wait_for_function(
-                "['told', 'charts'].every((name) => performance.getEntriesByName(name).length)", timeout=LATE_MS
-            )
+            wait_until(page, "() => ['told', 'charts'].every((name) => performance.getEntriesByName(name).length)")
             names = "['first-contentful-paint', 'told', 'charts']"
             marks = page.evaluate(f"{names}.map((n) => performance.getEntriesByName(n)[0].startTime)")
             used = {one["name"]: one["value"] for one in devtools.send("Performance.getMetrics")["metrics"]}

@@ -1,4 +1,4 @@
-"""The page in headless Chromium: it updates by itself, on a phone and a desktop, light and dark, and stops what it may."""
+"""The page in headless Chromium: it updates by itself, fits phone and desktop, light and dark, and can stop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from browser import chromium, chromium_path, served
+from browser import chromium, chromium_path, served, wait_until
 from report.synthetic import record, search_records
 from watched import add, begun, journal, silence
 
@@ -50,7 +50,7 @@ def visit(browser) -> Iterator:
         page.on("request", lambda request: faults.append(request.url) if not request.url.startswith(
             (address.split("?")[0], "data:")) else None)  # fmt: skip
         page.goto(address, wait_until="commit")
-        page.wait_for_function("performance.getEntriesByName('charts').length")
+        wait_until(page, "() => performance.getEntriesByName('charts').length")
         return page
 
     yield opened
@@ -72,10 +72,8 @@ def text(page, selector: str) -> str:
 
 
 def until_text(page, selector: str, pattern: str) -> None:
-    page.wait_for_function(
-        "([where, what]) => new RegExp(what).test(document.querySelector(where)?.innerText)",
-        arg=[selector, pattern],
-    )
+    said = "([where, what]) => new RegExp(what).test(document.querySelector(where)?.innerText)"
+    wait_until(page, said, selector, pattern)
 
 
 def test_the_page_follows_the_records_without_being_loaded_again(folder, visit) -> None:
@@ -162,9 +160,11 @@ def test_nothing_is_cut_and_all_text_can_be_read(folder, visit, width, scheme) -
 # Text whose colour stands out from what is behind it by less than WCAG's 4.5 to 1.
 CONTRASTS = """() => {
   const light = (colour) => { const [r, g, b] = colour.match(/[\\d.]+/g).map(Number).map((v) => v / 255)
-    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
   const behind = (one) => { for (let at = one; at; at = at.parentElement) {
-    const colour = getComputedStyle(at).backgroundColor; if (!/, 0\\)$/.test(colour)) return colour; } return "rgb(255, 255, 255)"; };
+    const colour = getComputedStyle(at).backgroundColor; if (!/, 0\\)$/.test(colour)) return colour; }
+    return "rgb(255, 255, 255)"; };
   return [...document.querySelectorAll("main *")].filter((one) => one.checkVisibility() && !one.disabled &&
       !one.closest("svg") && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
     .map((one) => { const [a, b] = [light(getComputedStyle(one).color), light(behind(one))].sort().reverse();
