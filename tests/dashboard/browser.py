@@ -44,15 +44,13 @@ def wait_until(page: Page, expression: str, *arguments: Any, patience_s: float =
 def served(*runs: Path, root: Path = Path("runs")) -> Iterator[str]:
     """The address of `raysubset dashboard`, run as a user runs it."""
     command = [sys.executable, "-u", "-m", "raysubset", "dashboard", *map(str, runs), "--root", str(root)]
-    process = subprocess.Popen(
-        [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        said = process.stdout.readline()
-        if not said.startswith("dashboard: http://"):
-            process.kill()
-            raise RuntimeError(f"The dashboard did not start: {said}{process.communicate()[1]}")
-        yield said.split()[1]
-    finally:
-        process.terminate()
-        process.wait(30)
+    process = subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process:
+        try:
+            said = process.stdout.readline()
+            if not said.startswith("dashboard: http://"):
+                process.kill()
+                raise RuntimeError(f"The dashboard did not start: {said}{process.stderr.read()}")
+            yield said.split()[1]
+        finally:
+            process.terminate()

@@ -63,6 +63,7 @@ def visit(browser) -> Iterator:
 def folder(tmp_path) -> Path:
     folder = begun(tmp_path / "r", name="first")
     add(folder, search_records(trials=16))
+    add(folder, [record("broken", 1, status="failed", reason="loss is not finite", val_loss=None)])
     add(folder, [record("fresh", 1)])
     return folder
 
@@ -80,7 +81,7 @@ def test_the_page_follows_the_records_without_being_loaded_again(folder, visit) 
     with served(folder) as address:
         page = visit(address)
         page.evaluate("window.mine = true")
-        until_text(page, "#t-trials", r"16 of 24")
+        until_text(page, "#t-trials", r"17 of 24")
         assert re.match(r"running, last report \d+ s ago", text(page, "#live"))
         assert "fresh" in text(page, "#trials")
         assert "loss is not finite" in text(page, "#failures")
@@ -191,7 +192,7 @@ def test_trials_are_found_among_many(folder, visit) -> None:
     add(folder, [record(f"t{number:05d}", 1, status="done", val_loss=2.0 + number) for number in range(3000)])
     with served(folder) as address:
         page = visit(address)
-        until_text(page, "#page-of", r"1 to 50 of 3,017 trials")
+        until_text(page, "#page-of", r"1 to 50 of 3,018 trials")
         page.click("#after")
         until_text(page, "#page-of", r"51 to 100")
         page.fill("#text", "t02999")
