@@ -20,9 +20,10 @@ PLANS = {"search": StagePlan(24, 50_000.0, 600.0)}
 
 
 def begun(folder: Path, **facts: object) -> Path:
-    """A run that has begun, driven by this process, and nothing more."""
+    """A run that has begun, driven by this process, and nothing more; its last sign of life lies an hour ahead."""
     run_info(**facts).write(folder)
     Driver.here(PLANS).write(folder)
+    silence(folder, -3600)
     return folder
 
 
