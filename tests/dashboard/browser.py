@@ -44,7 +44,8 @@ def wait_until(page: Page, expression: str, *arguments: Any, patience_s: float =
 def served(*runs: Path, root: Path = Path("runs")) -> Iterator[str]:
     """The address of `raysubset dashboard`, run as a user runs it."""
     command = [sys.executable, "-u", "-m", "raysubset", "dashboard", *map(str, runs), "--root", str(root)]
-    process = subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([*command, "--port", "0"], **piped)
     with process:
         try:
             said = process.stdout.readline()
