@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from raysubset.report.costs import StageCost, ratio
 from raysubset.report.rank_cells import STUDY_FILE, read_study
 from raysubset.report.rank_verdict import study_facts
 from raysubset.report.rank_words import COLUMNS, rank_line, rank_rows
+from raysubset.report.resources import energy_rows, memory_rows
 from raysubset.report.summary import Summary, read_summary
 from raysubset.report.wording import (
     NOT_MEASURED,
@@ -73,6 +74,8 @@ def rows_of(summary: Summary) -> list[tuple[str, str]]:
         ("wall time, final training", seconds(_wall(summary, "retrain"))),
         ("selection share of trial time", percent(search.selection_share if search else None)),
         ("evaluation share of trial time", percent(search.evaluation_share if search else None)),
+        *energy_rows(summary),
+        *memory_rows(summary),
         *([("rungs against later rungs", ranks)] if ranks else []),
     ]
 
@@ -175,9 +178,9 @@ def settings_table(summary: Summary) -> Table:
     return Table("Configuration", ("option", "value"), tuple((name, str(value)) for name, value in facts))
 
 
-def versions_table(summary: Summary) -> Table:
-    """Return the package versions the run was made with."""
-    return Table("Versions", ("package", "version"), tuple(sorted(summary.run.versions.items())))
+def versions_table(versions: Mapping[str, str]) -> Table:
+    """Return the package versions a run was made with."""
+    return Table("Versions", ("package", "version"), tuple(sorted(versions.items())))
 
 
 def _flat(prefix: str, value: object) -> Sequence[tuple[str, object]]:

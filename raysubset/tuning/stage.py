@@ -21,6 +21,7 @@ from raysubset.report.run_info import StageInfo
 from raysubset.runtime.selectors import Selectors
 from raysubset.runtime.session import Slots
 from raysubset.runtime.store import StoredSplit
+from raysubset.tuning.energy import EnergyMeter
 from raysubset.tuning.event_files import EventFiles
 from raysubset.tuning.evidence import StoredEvidence
 from raysubset.tuning.faults import RETRIES, Faults, stopping
@@ -100,7 +101,7 @@ def run_stage(
         checkpoint_every_s: Seconds of work that a fault may cost a trial.
     """
     ladder = stage_ladder(experiment, len(pool.train))
-    gauges = StageMetrics(experiment.name)
+    gauges, energy = StageMetrics(experiment.name), EnergyMeter()
     listener = Tracked(listener, (EventFiles(folder), gauges))
     recorder = Recorder(stage, experiment.seed, writer, listener, elapsed_s)
     search, journal = open_search(stage, experiment, ladder, len(pool.train), slots.concurrency, folder, drive)
@@ -140,6 +141,7 @@ def run_stage(
                 recorder,
                 Waiting(slots),
                 gauges,
+                energy,
                 ActorMemory(experiment.name, pool.selectors.actors),
                 *([shared] if shared else []),
                 *([places] if places else []),
@@ -164,6 +166,7 @@ def run_stage(
         trials=search.started,
         finished=not interrupted,
         planned_samples=int(budget),
+        energy_j=energy.joules(),
     )
     return StageOutcome(info, interrupted, _checkpoints(trials), cause)
 
