@@ -85,8 +85,8 @@ class Selections:
         Over the trials, weighed by the epochs they recorded. A row that is not chosen any more keeps its last
         loss, which may be of an early epoch: it then looks harder than it would today.
         """
-        with np.errstate(invalid="ignore"):
-            return np.where(self.rank_weight > 0, self.rank_sum / self.rank_weight, np.float32(np.nan))
+        unknown = np.full(len(self.rank_sum), np.nan, dtype=np.float32)
+        return np.divide(self.rank_sum, self.rank_weight, out=unknown, where=self.rank_weight > 0)
 
     def merged(self, other: Selections) -> Selections:
         """Add what another selector, or an earlier session, counted of the same pool.
@@ -142,7 +142,7 @@ def read_selections(folder: Path) -> Selections | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             if int(kept["schema"]) != SELECTIONS_SCHEMA:
                 raise RecordError(f"{path} has schema {kept['schema']}, this version reads {SELECTIONS_SCHEMA}.")
             arrays: dict[str, Any] = {one.name: kept[one.name] for one in fields(Selections)}
