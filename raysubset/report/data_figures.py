@@ -190,10 +190,10 @@ def _watched(known: Selections) -> Picture | None:
 
 
 def _ordered(known: Selections) -> tuple[NDArray[np.int64], str]:
-    """Return an order of the watched rows, and what it is by."""
+    """Return an order of the watched rows, and what it is by; rows that no trial remembers come last."""
     hard = known.difficulty[known.watched_rows]
     if np.isfinite(hard).any():
-        return np.argsort(-np.nan_to_num(hard, nan=2.0), kind="stable"), "hardest above"
+        return np.argsort(-np.nan_to_num(hard, nan=-1.0), kind="stable"), "hardest above"
     return np.argsort(-known.times[known.watched_rows].astype(np.int64), kind="stable"), "most chosen above"
 
 
@@ -229,12 +229,8 @@ def galleries(known: Selections) -> tuple[Gallery, ...]:
     made = (
         _gallery(known, "hardest", "Hardest rows", -hard, "Largest mean rank of the remembered loss."),
         _gallery(known, "easiest", "Easiest rows", hard, "Smallest mean rank of the remembered loss."),
-        _gallery(
-            known, "most-chosen", "Most often chosen", -chosen, "In the most subsets; of equals the first rows."
-        ),
-        _gallery(
-            known, "least-chosen", "Least often chosen", chosen, "In the fewest subsets; of equals the first rows."
-        ),
+        _gallery(known, "most-chosen", "Most often chosen", -chosen, "In the most subsets; of equals any."),
+        _gallery(known, "least-chosen", "Least often chosen", chosen, "In the fewest subsets; of equals any."),
     )
     return tuple(gallery for gallery in made if gallery.thumbs)
 

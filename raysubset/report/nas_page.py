@@ -119,7 +119,7 @@ def nas_page(search: NasSearch) -> Page:
         facts=tuple(nas_facts(search)),
         parts=tuple(part for part in parts if part.shows),
         command=info.command,
-        exact=None if info.cell is None else ("The cell, exact", info.cell),
+        exact=() if info.cell is None else (("The cell, exact", info.cell),),
         settings=(_settings(info), versions_table(info.versions)),
     )
 

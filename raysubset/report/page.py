@@ -54,7 +54,7 @@ class Page:
         facts: (label, value), at a glance.
         parts: The chapters, in reading order.
         command: That repeats it.
-        exact: (heading, text) of what must be shown to the last digit, or None.
+        exact: (heading, text) of what must be shown to the last letter.
         settings: The exact configuration.
     """
 
@@ -65,7 +65,7 @@ class Page:
     facts: tuple[tuple[str, str], ...]
     parts: tuple[Part, ...]
     command: str
-    exact: tuple[str, str] | None = None
+    exact: tuple[tuple[str, str], ...] = ()
     settings: tuple[Table, ...] = ()
 
 

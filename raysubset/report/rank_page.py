@@ -16,7 +16,7 @@ from raysubset.report.rank_tables import missing_table, study_tables
 from raysubset.report.rank_verdict import study_against, study_facts, study_found, study_unmeasured
 from raysubset.report.records import Records
 from raysubset.report.run_info import RunInfo
-from raysubset.report.run_page import notices, settings, subtitle
+from raysubset.report.run_page import exact, notices, settings, subtitle
 from raysubset.report.summary import summarise
 from raysubset.report.svg import BLUE, GREEN, GREY, ORANGE, VERMILLION, Picture, canvas, render
 
@@ -49,6 +49,7 @@ def study_page(run: RunInfo, study: Study) -> Page:
         facts=tuple(study_facts(study)),
         parts=tuple(part for part in parts if part.shows),
         command=run.command,
+        exact=exact(run),
         settings=settings(summarise(run, Records(()))),
     )
 

@@ -25,7 +25,9 @@ def _energy(cost: StageCost, watts: float | None) -> str:
             f"{watt_hours(cost.energy_j)} measured: the CPU packages of the machine it was started on, with all "
             "else that ran there; no GPU, no other node"
         )
-    if watts is None or cost.wall_s is None:
+    if cost.wall_s is None:
+        return NOT_MEASURED
+    if watts is None:
         return f"{NOT_MEASURED} (no energy counter can be read here; --watts gives an estimate)"
     power = f"{watts:g} W, as was said by --watts, for {seconds(cost.wall_s)}"
     return f"{watt_hours(watts * cost.wall_s)} estimated: {power}"

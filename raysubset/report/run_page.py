@@ -17,6 +17,7 @@ from raysubset.report.run_info import RunInfo
 from raysubset.report.space import space_pictures
 from raysubset.report.summary import Summary
 from raysubset.report.tables import (
+    EXPERIMENT,
     Table,
     cost_table,
     rank_table,
@@ -60,12 +61,21 @@ def run_page(summary: Summary) -> Page:
         notices=notices(summary.finished, run.dataset_note),
         headline=replace(said, unmeasured=lacking),
         facts=tuple(rows_of(summary)),
-        parts=tuple(part for part in _parts(summary) if part.shows or part.title == "What was chosen"),
+        parts=_parts(summary),
         command=run.command,
-        exact=None if run.result is None else (
-            "Best configuration, exact", json.dumps(dict(run.result.best_config), indent=2)),
+        exact=exact(run),
         settings=settings(summary),
-    )  # fmt: skip
+    )
+
+
+def exact(run: RunInfo) -> tuple[tuple[str, str], ...]:
+    """Return what must be shown to the last letter: the best configuration, and the experiment's own file."""
+    best = () if run.result is None else (json.dumps(dict(run.result.best_config), indent=2),)
+    asked = run.settings.get(EXPERIMENT)
+    return (
+        *(("Best configuration, exact", text) for text in best),
+        *((("Experiment (experiment.toml)", str(asked).strip()),) if asked else ()),
+    )
 
 
 def subtitle(run: RunInfo) -> str:
@@ -83,18 +93,18 @@ def settings(summary: Summary) -> tuple[Table, ...]:
     return tuple(table for table in (settings_table(summary), versions_table(summary.run.versions)) if table.rows)
 
 
-def _parts(summary: Summary) -> list[Part]:
+def _parts(summary: Summary) -> tuple[Part, ...]:
     known = importances(summary.records, summary.run.score)
     space = (parallel_picture(summary), importance_picture(known, summary.run.score))
     note = f"Importance is not told. {known.why}" if known.why else IMPORTANCE_NOTE
     ranks = rank_table(summary)
-    selections = summary.selections
-    return [
+    tables = (top_trials(summary), rung_table(summary), cost_table(summary))
+    parts = [
         Part("How it went", pictures=pictures(summary)),
         Part("Search space", (note,), tuple(picture for picture in space if picture is not None)),
         Part("Each hyper-parameter", (SPACE_NOTE,), space_pictures(summary), small=True),
-        *([] if selections is None else [data_part(selections, len(summary.records))]),
         Part("Do the rungs rank right?", tuple(rank_notes(summary.ranks)), tables=(ranks,) if ranks.rows else ()),
-        Part("Numbers", (TABLES_NOTE,),
-             tables=tuple(t for t in (top_trials(summary), rung_table(summary), cost_table(summary)) if t.rows)),
-    ]  # fmt: skip
+        Part("Numbers", (TABLES_NOTE,), tables=tuple(table for table in tables if table.rows)),
+    ]
+    chosen = [] if summary.selections is None else [data_part(summary.selections, len(summary.records))]
+    return tuple(part for part in (*parts[:3], *chosen, *parts[3:]) if part.shows or part in chosen)

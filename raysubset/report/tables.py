@@ -27,6 +27,7 @@ from raysubset.report.wording import (
 )
 
 TOP_TRIALS = 15
+EXPERIMENT = "experiment"  # of the settings: the text of experiment.toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def _cost_row(cost: StageCost, planned_full: int) -> tuple[str, ...]:
 
 
 def settings_table(summary: Summary) -> Table:
-    """Return the exact configuration of the run, nested settings with dotted names."""
+    """Return the configuration of the run, nested settings with dotted names; not the experiment's own file."""
     run = summary.run
     facts: list[tuple[str, object]] = [
         ("data set", f"{run.dataset} ({run.dataset_source})"),
@@ -174,7 +175,7 @@ def settings_table(summary: Summary) -> Table:
         ("trials", run.trials), ("epochs", run.epochs), ("seed", run.seed), ("device", run.device),
         ("started", run.started),
     ]  # fmt: skip
-    facts += _flat("", run.settings)
+    facts += _flat("", {name: value for name, value in run.settings.items() if name != EXPERIMENT})
     return Table("Configuration", ("option", "value"), tuple((name, str(value)) for name, value in facts))
 
 

@@ -21,6 +21,7 @@ from PIL import Image
 from raysubset.data.batches import RowSource
 from raysubset.report.selections import Selections, read_selections
 from raysubset.runtime.resident import peak_bytes
+from raysubset.seeds import generator
 from raysubset.tuning.shared import answer_of
 from raysubset.tuning.stage import Pool
 
@@ -92,10 +93,13 @@ def with_examples(known: Selections, rows: RowSource) -> Selections:
 
 
 def worth_a_look(known: Selections) -> NDArray[np.int64]:
-    """Return the rows at both ends of `Selections.difficulty` and of the counts: int64, ascending, distinct."""
-    ends = []
+    """Return the rows at both ends of `Selections.difficulty` and of the counts: int64, ascending, distinct.
+
+    Of equals any, by a draw that is always the same: the first rows of a data set are often all of one class.
+    """
+    ends, drawn = [], generator(0, "examples").permutation(len(known.times))
     for values in (known.difficulty, known.times.astype(np.float32)):
-        order = np.flatnonzero(np.isfinite(values))
+        order = drawn[np.isfinite(values[drawn])]
         order = order[np.argsort(values[order], kind="stable")]
         ends += [order[:EXAMPLES], order[-EXAMPLES:]]
     return np.unique(np.concatenate(ends)).astype(np.int64)

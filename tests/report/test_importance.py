@@ -44,7 +44,9 @@ def test_equal_records_give_equal_numbers_in_any_order() -> None:
 
 def test_noise_alone_is_told_apart_by_nothing() -> None:
     rng = np.random.default_rng(3)
-    rows = [record(f"t{i:02d}", 1, config={"a": float(rng.normal())}, val_loss=float(rng.normal())) for i in range(40)]
+    rows = [
+        record(f"t{i:02d}", 1, config={"a": float(rng.normal())}, val_loss=float(rng.normal())) for i in range(40)
+    ]
     found = importances(rows, "loss")
     assert found.found == ()
     assert "no better than their mean" in found.why
@@ -75,6 +77,8 @@ def test_trials_are_compared_at_the_epoch_where_most_were_judged() -> None:
 
 
 def test_values_stand_by_their_order_and_what_is_not_there_below_all() -> None:
-    names, columns = encoded([{"lr": 0.1, "on": True, "k": 1}, {"lr": 0.001, "on": False, "k": 1}, {"lr": 0.1, "k": 1}])
+    names, columns = encoded(
+        [{"lr": 0.1, "on": True, "k": 1}, {"lr": 0.001, "on": False, "k": 1}, {"lr": 0.1, "k": 1}]
+    )
     assert names == ("lr", "on")
     assert columns.tolist() == [[1.0, 1.0], [0.0, 0.0], [1.0, -1.0]]

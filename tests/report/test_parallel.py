@@ -33,7 +33,9 @@ def test_the_best_trial_is_named_with_its_values() -> None:
 
 
 def test_a_trial_without_a_hyper_parameter_is_drawn_too() -> None:
-    rows = [record(f"t{i}", 4, config={"a": i, **({"deep": i} if i > 1 else {})}, val_loss=1.0 + i) for i in range(4)]
+    rows = [
+        record(f"t{i}", 4, config={"a": i, **({"deep": i} if i > 1 else {})}, val_loss=1.0 + i) for i in range(4)
+    ]
     picture = parallel_picture(summary(rows))
     assert picture is not None
     assert "2 hyper-parameters for 4 trials" in picture.alt

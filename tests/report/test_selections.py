@@ -91,7 +91,7 @@ def test_the_page_shows_what_was_chosen(shown: tuple[str, Page]) -> None:
     text, page = shown
     ids = figure_ids(page)
     assert [slug for slug in ids if slug in DATA] == DATA
-    images = [attrs for attrs in page.all("img")]
+    images = page.all("img")
     assert len(images) == 12 * 4
     assert all((attrs["src"] or "").startswith("data:image/png;base64,") for attrs in images)
     assert all(len(attrs["alt"] or "") > 20 for attrs in images)
