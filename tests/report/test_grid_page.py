@@ -35,7 +35,8 @@ def cells(missing: bool) -> list[CellResult]:
 
 def write(folder: Path, missing: bool = False, file: str = "study.json", **changes: Any) -> Path:
     facts = {"schema": 1, "study": "demo", "table": "", "command": "raysubset hpo-dss --seeds 3",
-             "notes": ["A note."], "watts": None, "lines": [], "cells": [asdict(cell) for cell in cells(missing)]}  # fmt: skip
+             "notes": ["A note."], "watts": None, "lines": [],
+             "cells": [asdict(cell) for cell in cells(missing)]}  # fmt: skip
     (folder / file).write_text(json.dumps({**facts, **changes}), encoding="utf-8")
     return folder / file
 

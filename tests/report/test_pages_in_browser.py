@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from browser import browser  # noqa: F401  (a fixture)
+from chromium import browser  # noqa: F401  (a fixture)
 from made_selections import EVIL, selections
 from synthetic import whole_run
 from test_grid_page import write as write_grid
