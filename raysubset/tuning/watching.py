@@ -67,7 +67,7 @@ def _tallies(pool: Pool) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for selector in pool.selectors.actors:
         try:
-            tally: dict[str, Any] | None = ray.get(selector.tallied.remote(), timeout=ANSWER_S)
+            tally: Any = ray.get(selector.tallied.remote(), timeout=ANSWER_S)
             peak = ray.get(selector.__ray_call__.remote(peak_bytes), timeout=ANSWER_S)
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
             continue
