@@ -54,7 +54,7 @@ def test_a_finished_study_has_its_figures_tables_and_bad_news(tmp_path: Path) ->
     assert "takes 2.36 times more time than on all data" in shown.words
     assert "unfinished" not in shown.words
     assert "raysubset hpo-dss --seeds 3" in shown.words
-    assert "are missing" not in shown.words
+    assert "cells are missing" not in shown.words
     assert not shown.all("b")
 
 

@@ -88,7 +88,7 @@ def test_a_whole_run_shows_every_figure_and_the_headline_first(whole: tuple[str,
     _, page = whole
     assert figure_ids(page) == [*SEARCHED, "parallel", "importance", *(f"space-{i}" for i in range(4))]
     words = page.words
-    assert "demo: lenet on MNIST sample (embedded)" in page.texts
+    assert "demo: lenet on MNIST sample" in page.texts
     assert words.index("Best configuration: lr=0.01585, width=64.") < words.index("At a glance")
     assert "Test accuracy 93.0 % (95 % interval 90.4 to 94.9 %), on 500 test rows." in words
     assert "raysubset hpo --data mnist --seed 0" in words
