@@ -51,7 +51,10 @@ class Tally:
         self._heard: dict[str, int] = {}
 
     def count(self, trial: str, spec: StreamSpec, subset: EpochSubset) -> None:
-        """Count a subset that was handed out, unless it is counted already. Cost: O(k), 1 ms for 64,000 rows."""
+        """Count a subset that was handed out, unless it is counted already.
+
+        Cost: O(k), 3.5 ms for 64,000 of 1.28 million rows.
+        """
         stream, epoch = (trial, spec.seed), subset.epoch
         if epoch <= self._counted.get(stream, -1):
             return
@@ -77,7 +80,7 @@ class Tally:
             epochs: Those it has recorded; it weighs by those since it was last heard.
             memory: What it remembers.
 
-        Cost: One sort: 6 ms for 54,000 rows, 0.2 s for 1.28 million; nothing where there is nothing new.
+        Cost: One sort: 6 ms for 54,000 rows, 0.3 s for 1.28 million; nothing where there is nothing new.
         """
         weight = epochs - self._heard.get(trial, 0)
         if weight <= 0 or RANKED_BY not in memory.values or not memory.seen.any():
