@@ -113,6 +113,8 @@ class TrialRecord:
         finished_s: Seconds from the start of the stage to this report.
         seed: The experiment's seed.
         node: Id of the Ray node that trained the epoch (worker 0's node, of several), "" where it is not known.
+        peak_bytes: Largest resident memory so far of the process that trained the epoch (worker 0's, of several;
+            a process serves one trial after another), with the pages of shared memory that it touched.
     """
 
     stage: str
@@ -136,6 +138,7 @@ class TrialRecord:
     val_loss: float | None = None
     val_accuracy: float | None = None
     node: str = ""
+    peak_bytes: int | None = None
     schema: int = field(default=RECORD_SCHEMA)
 
     def to_json(self) -> str:

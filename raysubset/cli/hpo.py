@@ -6,6 +6,7 @@ import shlex
 import sys
 from dataclasses import replace
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,6 +97,7 @@ def hpo(
         bool, Option("--compare-full", help="Run the same search on all the data beside it.")
     ] = False,
     track: Annotated[list[str] | None, Option(help="Also tell mlflow or wandb (may be repeated).")] = None,
+    watts: Annotated[float | None, Option(help="Power of the machine, for an estimate of energy.")] = None,
     smoke: Annotated[bool, Option("--smoke", help="A run of seconds, to see that everything works.")] = False,
     dashboard: Annotated[
         bool, Option("--dashboard", help="Start the Ray dashboard with a local session.")
@@ -108,6 +110,8 @@ def hpo(
         raise OptionsError("--resume needs the --name of the run to go on with.")
     if name is not None and name != Path(name).name:
         raise OptionsError(f"--name {name!r} is no plain folder name; --root says where runs lie.")
+    if watts is not None and not 0 < watts < inf:
+        raise OptionsError(f"--watts {watts!r}, need a number > 0.")
     plan = SubsetPlan(
         selector=selector,
         metric=metric,
@@ -175,6 +179,8 @@ def hpo(
             command=command,
             settings={"compare_full": compare_full, "track": track or []},
         )
+    if watts is not None:
+        run.note(watts=watts)
     trackers = track or run.info.settings.get("track", [])
     run.listener = followed(run.listener, trackers, run.experiment.name, run.folder)
     _announce(run, console)

@@ -144,6 +144,7 @@ def nas(
     run = _opened(experiment, loaded, root, console, resume, split_rows)
     run.table, run.compared, run.concurrency = bench, compare, concurrency
     info = _search(run)
+    run.report()
     _print(info, root / experiment.name, console, as_json)
 
 
@@ -190,6 +191,7 @@ def _search(run: NasRun) -> NasInfo:
         return search_architecture(run)
     except InterruptedRunError as error:
         command = f"raysubset nas --resume --name {run.experiment.name} --root {run.folder.parent}"
+        run.report()
         raise InterruptedRunError(f"{error} Go on with: {command} (and the same options otherwise).") from None
 
 
@@ -201,6 +203,7 @@ def _print(info: NasInfo, folder: Path, console: Console, as_json: bool) -> None
     width = max(len(label) for label, _ in lines)
     for label, value in lines:
         console.print(f"{label:{width}}  {value}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"All of it: {folder}", highlight=False, markup=False, soft_wrap=True)
 
 

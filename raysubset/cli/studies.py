@@ -199,6 +199,7 @@ def _conduct(
         overview = overview_table(results)
         _print(overview.columns, overview.rows)
     console.print(f"tables: {folder / study.file('results', '.md')}", highlight=False, soft_wrap=True)
+    console.print(f"report: {folder / study.file('report', '.html')}", highlight=False, soft_wrap=True)
     if any(result.state == "failed" for result in results):
         raise typer.Exit(FAILED_CELLS)
 

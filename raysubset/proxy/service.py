@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from raysubset.errors import SelectorError
 from raysubset.proxy.memory import EpochSignals
 from raysubset.proxy.pool import Pool
 from raysubset.proxy.shared import Prior, SharedMemory
 from raysubset.proxy.stream import EpochSubset, StreamSpec, SubsetStream
+from raysubset.proxy.tally import Tally
 from raysubset.selection.outputs import Outputs
 from raysubset.selection.plan import SubsetPlan
 from raysubset.selection.protocol import Context
@@ -39,6 +43,7 @@ class SelectorService:
         self._pool, self._provided = Pool(known), ""
         self._streams: dict[str, SubsetStream] = {}
         self._shared = SharedMemory(known.pool_size)
+        self._tally: Tally | None = None
 
     def provide(self, key: str, context: Context) -> None:
         """Take what all trials shall know of the pool; trials opened from now on may use it.
@@ -83,7 +88,11 @@ class SelectorService:
 
     def next(self, trial: str, epoch: int) -> EpochSubset:
         """Return the rows of an epoch, see `SubsetStream.next`."""
-        return self._stream(trial).next(epoch)
+        stream = self._stream(trial)
+        subset = stream.next(epoch)
+        if self._tally is not None:
+            self._tally.count(trial, stream.spec, subset)
+        return subset
 
     def record(self, trial: str, epoch: int, signals: EpochSignals) -> None:
         """Remember an epoch's signals, see `SubsetStream.record`."""
@@ -101,7 +110,27 @@ class SelectorService:
         """Forget a trial, but for what it shares; forgetting one that is not there is fine."""
         if trial in self._streams:
             self._learn(trial)
+            self._tell(trial)
             del self._streams[trial]
+
+    def _tell(self, trial: str) -> None:
+        """Tell the tally, if there is one, how hard a trial finds the rows."""
+        if self._tally is not None:
+            stream = self._streams[trial]
+            self._tally.hear(trial, stream.epochs_recorded, stream.memory)
+
+    def watch(self, labels: NDArray[np.int64]) -> None:
+        """Count from now on what is handed out, see `Tally`; a service that is restarted must be told again."""
+        self._tally = Tally(labels)
+
+    def tallied(self) -> dict[str, Any] | None:
+        """Return what was counted since `watch`, running trials too, and count no more; None without `watch`."""
+        if self._tally is None:
+            return None
+        for trial in self._streams:
+            self._tell(trial)
+        state, self._tally = self._tally.state(), None
+        return state
 
     def contribution(self, trial: str) -> dict[str, Any] | None:
         """Return what an open trial shares as of now, as part of a `shared_state`; None if that is nothing yet."""

@@ -1,4 +1,4 @@
-"""Replace a text file in one step, so that a reader or a crash never meets half of it."""
+"""Replace a file in one step, so that a reader or a crash never meets half of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from raysubset.errors import StorageError
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 beside ``path``, flush it to the disk, then rename it over ``path``.
+    """Write ``text`` as UTF-8, see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` beside ``path``, flush it to the disk, then rename it over ``path``.
 
     The folder is created when it is missing. On any failure the old file stays as it was and no part of the
     new one remains.
@@ -21,8 +26,8 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with part.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with part.open("wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)

@@ -28,6 +28,7 @@ class StageCost:
         planned_samples: Without early stopping, None if the runner did not say.
         wall_s: Seconds from start to end, None if the runner did not say.
         train_s, select_s, eval_s: Summed over trials; trials run side by side, so the sum may exceed ``wall_s``.
+        energy_j: See `StageInfo`.
     """
 
     stage: str
@@ -39,6 +40,7 @@ class StageCost:
     train_s: float
     select_s: float
     eval_s: float
+    energy_j: float | None = None
 
     @property
     def selection_share(self) -> float | None:
@@ -76,6 +78,7 @@ def _stage_cost(stage: str, rows: Sequence[TrialRecord], info: StageInfo | None)
         train_s=math.fsum(row.train_s for row in rows),
         select_s=math.fsum(row.select_s for row in rows),
         eval_s=math.fsum(row.eval_s for row in rows),
+        energy_j=info.energy_j if info else None,
     )
 
 

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from raysubset.report.progress import BestPoint, Curve
-from raysubset.report.space import space_pictures
 from raysubset.report.summary import Summary
 from raysubset.report.svg import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION, Picture, canvas, render
 from raysubset.report.wording import count, number, percent, seconds
@@ -24,7 +23,7 @@ _METRIC_COLOURS = {
 
 
 def pictures(summary: Summary) -> tuple[Picture, ...]:
-    """Draw every figure there is data for. Cost: about 0.2 s a figure."""
+    """Draw how the search went, every figure there is data for. Cost: about 0.2 s a figure."""
     drawn = (
         _best_over(summary, "samples"),
         _best_over(summary, "seconds"),
@@ -32,7 +31,6 @@ def pictures(summary: Summary) -> tuple[Picture, ...]:
         _by_rung(summary),
         _subsets(summary),
         _cost_shares(summary),
-        *space_pictures(summary),
     )
     return tuple(picture for picture in drawn if picture is not None)
 

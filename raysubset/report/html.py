@@ -2,105 +2,48 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from raysubset.report.atomic import write_text
-from raysubset.report.figures import pictures
-from raysubset.report.headline import headline
-from raysubset.report.rank_cells import STUDY_FILE, Study, read_study
-from raysubset.report.rank_page import study_context
-from raysubset.report.rank_words import rank_notes
-from raysubset.report.records import Records
+from raysubset.report.grid_page import grid_files, grid_page, page_file, read_grid
+from raysubset.report.nas_info import NAS_FILE
+from raysubset.report.nas_page import nas_page, read_search
+from raysubset.report.page import render_page
+from raysubset.report.rank_cells import STUDY_FILE, read_study
+from raysubset.report.rank_page import study_page
 from raysubset.report.run_info import RunInfo
-from raysubset.report.summary import Summary, read_summary, summarise
-from raysubset.report.tables import (
-    cost_table,
-    rank_table,
-    rows_of,
-    rung_table,
-    settings_table,
-    top_trials,
-    versions_table,
-)
+from raysubset.report.run_page import run_page
+from raysubset.report.summary import read_summary
 
 REPORT_FILE = "report.html"
-TEMPLATE = "report.html.j2"
-TABLES_NOTE = (
-    "Trials scored at later epochs rank first: scores of different epochs do not compare. The seconds of "
-    "training, selection and evaluation are summed over trials that run side by side."
-)
 
 
-def write_report(run_folder: Path) -> Path:
-    """Write ``run_folder``/report.html; the file appears in one step.
+def write_report(folder: Path) -> Path:
+    """Write ``folder``/report.html; the file appears in one step.
 
-    A search's page is made from run.json and records.jsonl, a study's (see `rank_cells`) from run.json and
-    correlation.json. What was interrupted gets a report that says so. Equal inputs give equal bytes.
+    What the folder holds decides what the page is about: a search of hyper-parameters (run.json), a study of rank
+    correlation (correlation.json beside it), an architecture search (nas.json), or a study of many searches
+    (study.json, study-T3.json, ...; a page each, named alike). What was interrupted gets a report that says so.
+    Equal inputs give equal bytes.
 
     Returns:
-        The path of the page.
+        The path of the page; of several the last.
 
     Raises:
         StorageError: A file cannot be read, or the page cannot be written.
         RecordError: A file's content is bad; the message names file and line.
 
-    Cost: about 2 s for 200 trials of 30 epochs; the page stays under 2 MB.
+    Cost: see ``README.md`` beside this file; the page stays under 2 MB.
     """
-    path = run_folder / REPORT_FILE
-    if (run_folder / STUDY_FILE).exists():
-        page = render_study(RunInfo.read(run_folder), read_study(run_folder))
+    path = folder / REPORT_FILE
+    if (folder / NAS_FILE).exists():
+        write_text(path, render_page(nas_page(read_search(folder))))
+    elif grids := grid_files(folder):
+        for file in grids:
+            path = folder / page_file(file)
+            write_text(path, render_page(grid_page(read_grid(file))))
+    elif (folder / STUDY_FILE).exists():
+        write_text(path, render_page(study_page(RunInfo.read(folder), read_study(folder))))
     else:
-        page = render_page(read_summary(run_folder))
-    write_text(path, page)
+        write_text(path, render_page(run_page(read_summary(folder))))
     return path
-
-
-def render_page(summary: Summary) -> str:
-    """Return the whole page of a search as HTML."""
-    drawn = pictures(summary)
-    result = summary.run.result
-    return _render(
-        summary,
-        finished=summary.finished,
-        warnings=summary.warnings,
-        headline=headline(summary),
-        facts=rows_of(summary),
-        figures=[(picture, Markup(picture.svg)) for picture in drawn if not picture.small],
-        space=[(picture, Markup(picture.svg)) for picture in drawn if picture.small],
-        rank_notes=rank_notes(summary.ranks),
-        rank_table=rank_table(summary),
-        best_config=json.dumps(dict(result.best_config), indent=2) if result else None,
-        tables=[table for table in (top_trials(summary), rung_table(summary), cost_table(summary)) if table.rows],
-        tables_note=TABLES_NOTE,
-    )
-
-
-def render_study(run: RunInfo, study: Study) -> str:
-    """Return the whole page of a study as HTML."""
-    nothing = summarise(run, Records(()))
-    return _render(
-        nothing,
-        **study_context(study),
-        warnings=(),
-        space=(),
-        rank_notes=(),
-        rank_table=rank_table(nothing),
-        best_config=None,
-    )
-
-
-def _render(summary: Summary, **parts: Any) -> str:
-    environment = Environment(
-        loader=PackageLoader("raysubset.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    settings = [table for table in (settings_table(summary), versions_table(summary)) if table.rows]
-    return environment.get_template(TEMPLATE).render(run=summary.run, settings=settings, **parts)

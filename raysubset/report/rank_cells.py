@@ -90,6 +90,7 @@ class Study:
         finished: Whether these are all.
         evidence_samples: Samples spent once, for what the selector knows beforehand.
         calibration: What was asked, None for a study that calibrates nothing.
+        planned: Names of all cells in order (a calibration may need fewer); empty where nobody said.
     """
 
     configs: tuple[Mapping[str, Any], ...]
@@ -97,6 +98,7 @@ class Study:
     finished: bool
     evidence_samples: int = 0
     calibration: Calibration | None = None
+    planned: tuple[str, ...] = ()
 
     @property
     def full(self) -> tuple[Cell, ...]:
@@ -141,6 +143,7 @@ def read_study(folder: Path) -> Study:
             finished=plain["finished"],
             evidence_samples=plain["evidence_samples"],
             calibration=Calibration(**plain["calibration"]) if plain["calibration"] else None,
+            planned=tuple(plain.get("planned", ())),
         )
     except OSError as error:
         raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from raysubset.report.headline import Headline
 from raysubset.report.intervals import Estimate
+from raysubset.report.page import Page, Part
 from raysubset.report.rank_cells import END, Study
 from raysubset.report.rank_study import RankRow, rank_rows
-from raysubset.report.rank_tables import study_tables
+from raysubset.report.rank_tables import missing_table, study_tables
 from raysubset.report.rank_verdict import study_against, study_facts, study_found, study_unmeasured
+from raysubset.report.records import Records
+from raysubset.report.run_info import RunInfo
+from raysubset.report.run_page import exact, notices, settings, subtitle
+from raysubset.report.summary import summarise
 from raysubset.report.svg import BLUE, GREEN, GREY, ORANGE, VERMILLION, Picture, canvas, render
 
 NOTE = (
@@ -24,23 +27,31 @@ NOTE = (
     "Top-1 regret: what the best by the score lacks of the best by the reference. Top tenth: how much of it is "
     "found. Cost: samples, in units of training on all data."
 )
+MISSING_NOTE = "Planned and not measured yet; all else on this page leaves them out. The same command goes on."
 _COLOURS = {"none": ORANGE, "subset": GREEN, "both": BLUE}
 _STYLES = {"loss": ("-", "o"), "accuracy": ("--", "s")}
 
 
-def study_context(study: Study) -> dict[str, Any]:
-    """Return what the page's template wants to know of a study."""
-    pictures = [picture for picture in (_tau_over_ratio(study),) if picture is not None]
-    return {
-        "finished": study.finished,
-        "headline": Headline(
-            tuple(study_found(study)), tuple(study_against(study)), tuple(study_unmeasured(study))
-        ),
-        "facts": study_facts(study),
-        "figures": [(picture, Markup(picture.svg)) for picture in pictures],
-        "tables": study_tables(study),
-        "tables_note": NOTE,
-    }
+def study_page(run: RunInfo, study: Study) -> Page:
+    """Put a study's page together."""
+    picture = _tau_over_ratio(study)
+    missing = missing_table(study)
+    parts = (
+        Part("How it went", pictures=() if picture is None else (picture,)),
+        Part("Cells that are missing", (MISSING_NOTE,), tables=(missing,) if missing.rows else ()),
+        Part("Numbers", (NOTE,), tables=study_tables(study)),
+    )
+    return Page(
+        title=f"{run.name}: {run.model} on {run.dataset}",
+        subtitle=subtitle(run),
+        notices=notices(study.finished, run.dataset_note),
+        headline=Headline(tuple(study_found(study)), tuple(study_against(study)), tuple(study_unmeasured(study))),
+        facts=tuple(study_facts(study)),
+        parts=tuple(part for part in parts if part.shows),
+        command=run.command,
+        exact=exact(run),
+        settings=settings(summarise(run, Records(()))),
+    )
 
 
 def _tau_over_ratio(study: Study) -> Picture | None:

@@ -14,6 +14,15 @@ from raysubset.report.wording import count, number, seconds
 _UNITS = {"accuracy": "points", "loss": "nats"}
 
 
+def missing_table(study: Study) -> Table:
+    """Return the cells that were planned and are not measured; none once the study is finished."""
+    measured = {cell.name for cell in study.cells}
+    rows = (
+        () if study.finished else tuple((name, "not measured") for name in study.planned if name not in measured)
+    )
+    return Table(f"{len(rows)} of {len(study.planned)} cells are missing", ("cell", "state"), rows)
+
+
 def study_tables(study: Study) -> tuple[Table, ...]:
     """Return the tables that have rows: one a reference, gains of pairing, earlier epochs, cells."""
     rows = rank_rows(study)

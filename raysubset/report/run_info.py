@@ -35,6 +35,7 @@ class StageInfo:
         trials: Trials started.
         finished: Whether the stage came to its own end.
         planned_samples: Samples the stage would consume if no trial were stopped early, or None.
+        energy_j: Joules that the CPU packages of the driver's machine took, None where no counter can be read.
     """
 
     wall_s: float
@@ -42,6 +43,7 @@ class StageInfo:
     trials: int
     finished: bool
     planned_samples: int | None = None
+    energy_j: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class RunInfo:
         settings: Every other option of the experiment, nested as in its file.
         stages: Stage name -> what it cost; stages not begun are absent.
         result, result_full: What the search, and the comparison search on all data, found.
+        watts: Power of the machine as its owner says, for an estimate of energy; None where nobody said.
 
     Raises:
         RecordError: A count, share or score is out of range; all faults are named together.
@@ -116,6 +119,7 @@ class RunInfo:
     stages: Mapping[str, StageInfo] = field(default_factory=dict)
     result: Result | None = None
     result_full: Result | None = None
+    watts: float | None = None
     schema: int = RUN_SCHEMA
 
     def __post_init__(self) -> None:
@@ -131,6 +135,8 @@ class RunInfo:
             faults.append(f"score must be one of {', '.join(SCORES)}, got {self.score!r}")
         if unknown := sorted(set(self.stages) - set(STAGES)):
             faults.append(f"stages must be among {', '.join(STAGES)}, got {', '.join(unknown)}")
+        if self.watts is not None and not 0 < self.watts < math.inf:
+            faults.append(f"watts must be > 0, got {self.watts}")
         for key in ("result", "result_full"):
             faults += _result_faults(key, getattr(self, key), self.n_test)
         if faults:

@@ -11,31 +11,34 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from raysubset.report.spread import spread
 from raysubset.report.summary import Summary
 from raysubset.report.svg import BLUE, GREY, VERMILLION, Picture, canvas, render
 from raysubset.report.trials import TrialOutcome
 
 MAX_PICTURES = 12
 MAX_CATEGORIES = 12
+MAX_POINTS = 500  # more only blacken the figure and swell the page
 LOG_RANGE = 50.0  # a positive hyper-parameter that spans more than this was surely searched on a log scale
 
 
 def space_pictures(summary: Summary) -> tuple[Picture, ...]:
     """Return scatters of the hyper-parameters that varied, at most `MAX_PICTURES`, in the order of the configs."""
-    trials = [trial for trial in summary.trials if trial.score is not None]
+    trials = spread([trial for trial in summary.trials if trial.score is not None], MAX_POINTS)
     names = dict.fromkeys(name for trial in trials for name in trial.config)
-    varied = [name for name in names if _drawable([t.config[name] for t in trials if name in t.config])]
+    varied = [name for name in names if drawable([t.config[name] for t in trials if name in t.config])]
     return tuple(_scatter(summary, trials, name, place) for place, name in enumerate(varied[:MAX_PICTURES]))
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Return True for an int or float; True and False are names here."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _drawable(values: Sequence[object]) -> bool:
-    """Constant ones say nothing; too many categories cannot be read."""
+def drawable(values: Sequence[object]) -> bool:
+    """Return whether values are worth drawing: constant ones say nothing, too many categories cannot be read."""
     distinct = {str(value) for value in values}
-    return len(distinct) > 1 and (all(map(_is_number, values)) or len(distinct) <= MAX_CATEGORIES)
+    return len(distinct) > 1 and (all(map(is_number, values)) or len(distinct) <= MAX_CATEGORIES)
 
 
 def _scatter(summary: Summary, trials: Sequence[TrialOutcome], name: str, place: int) -> Picture:
@@ -45,7 +48,7 @@ def _scatter(summary: Summary, trials: Sequence[TrialOutcome], name: str, place:
     final = [trial for trial in shown if trial.score_epoch == last]
     early = [trial for trial in shown if trial.score_epoch < last]
     values = [trial.config[name] for trial in shown]
-    numeric = all(map(_is_number, values))
+    numeric = all(map(is_number, values))
     places = {} if numeric else {label: i for i, label in enumerate(sorted({str(value) for value in values}))}
 
     def xs(group: Sequence[TrialOutcome]) -> list[float]:

@@ -6,15 +6,11 @@ bytes. Its first paragraph is the verdict; what falls against SubSelNet follows 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from raysubset.report import study_table
-from raysubset.report.html import TEMPLATE as HOUSE_TEMPLATE
+from raysubset.report.page import render_template
 from raysubset.report.published_subselnet import KL, TABLE_11, printed_table
 from raysubset.report.subselnet_facts import GIBBS, INDUCTIVE, TRANSDUCTIVE, StudyFacts
 from raysubset.report.subselnet_figure import differences
@@ -177,35 +173,18 @@ def _title(facts: StudyFacts) -> str:
 
 def report_html(facts: StudyFacts, rows: Sequence[EvaluationRow]) -> str:
     """Return the whole report as one page of HTML; arguments as in `report_sections`."""
-    environment = Environment(
-        loader=PackageLoader("raysubset.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     picture = differences(method_lines(rows))
-    return environment.get_template(TEMPLATE).render(
+    return render_template(
+        TEMPLATE,
         title=_title(facts),
-        style=_house_style(environment),
         setting=facts.setting,
         verdict=verdict_of(facts, rows),
         against=against(facts),
         figure=picture,
-        svg=Markup(picture.svg) if picture else None,
         sections=report_sections(facts, rows),
         published=published_sections(facts, rows),
         wraps=_wraps,
     )
-
-
-def _house_style(environment: Environment) -> Markup:
-    """Return the style sheet of a run's page: all pages look alike, and it is written down once."""
-    assert environment.loader is not None
-    source, _, _ = environment.loader.get_source(environment, HOUSE_TEMPLATE)
-    found = re.search(r"<style>(.*?)</style>", source, flags=re.DOTALL)
-    assert found is not None, HOUSE_TEMPLATE
-    return Markup(found[1])
 
 
 def _wraps(table: Table) -> bool:

@@ -11,7 +11,9 @@ from raysubset.report.progress import BestPoint, Curve, best_so_far, curves
 from raysubset.report.rank_check import RankCheck, rank_check
 from raysubset.report.records import RECORDS_FILE, Records, read_records
 from raysubset.report.run_info import Result, RunInfo
+from raysubset.report.selections import Selections, read_selections
 from raysubset.report.trials import EpochMix, RungCount, TrialOutcome, epoch_mix, outcomes, rung_counts
+from raysubset.types import TrialRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Summary:
         costs: One per stage that began.
         savings: Against the planned full cost and the measured full search.
         accuracy: On the test rows.
+        records: Of the search.
+        selections: What was chosen, None where that is not known.
     """
 
     run: RunInfo
@@ -62,6 +66,8 @@ class Summary:
     costs: tuple[StageCost, ...]
     savings: Savings
     accuracy: Accuracy
+    records: tuple[TrialRecord, ...]
+    selections: Selections | None = None
 
     def cost(self, stage: str) -> StageCost | None:
         """Return the cost of a stage, None if it did not begin."""
@@ -72,8 +78,18 @@ class Summary:
         """How many trials of the search failed."""
         return sum(trial.status == "failed" for trial in self.trials)
 
+    @property
+    def trial_peak_bytes(self) -> int | None:
+        """Largest resident memory of a process that ran trials of the search; None was not measured."""
+        return max((row.peak_bytes for row in self.records if row.peak_bytes is not None), default=None)
 
-def summarise(run: RunInfo, records: Records) -> Summary:
+    @property
+    def selector_peak_bytes(self) -> int | None:
+        """Largest resident memory of a selector's process; None was not measured."""
+        return None if self.selections is None else self.selections.selector_peak_bytes or None
+
+
+def summarise(run: RunInfo, records: Records, selections: Selections | None = None) -> Summary:
     """Digest a run. Cost: O(r log r) for r records."""
     search, full = records.stage("search"), records.stage("search-full")
     trials = outcomes(search, run.score)
@@ -94,6 +110,8 @@ def summarise(run: RunInfo, records: Records) -> Summary:
         costs=costs,
         savings=savings(run, costs),
         accuracy=accuracy(run),
+        records=search,
+        selections=selections,
     )
 
 
@@ -120,4 +138,4 @@ def read_summary(run_folder: Path) -> Summary:
     path = run_folder / RECORDS_FILE
     if not path.exists():
         return summarise(run, Records((), (f"{RECORDS_FILE} is not there: no trial has reported.",)))
-    return summarise(run, read_records(path))
+    return summarise(run, read_records(path), read_selections(run_folder))

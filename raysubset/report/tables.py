@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from raysubset.report.costs import StageCost, ratio
 from raysubset.report.rank_cells import STUDY_FILE, read_study
 from raysubset.report.rank_verdict import study_facts
 from raysubset.report.rank_words import COLUMNS, rank_line, rank_rows
+from raysubset.report.resources import energy_rows, memory_rows
 from raysubset.report.summary import Summary, read_summary
 from raysubset.report.wording import (
     NOT_MEASURED,
@@ -26,6 +27,7 @@ from raysubset.report.wording import (
 )
 
 TOP_TRIALS = 15
+EXPERIMENT = "experiment"  # of the settings: the text of experiment.toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def rows_of(summary: Summary) -> list[tuple[str, str]]:
         ("wall time, final training", seconds(_wall(summary, "retrain"))),
         ("selection share of trial time", percent(search.selection_share if search else None)),
         ("evaluation share of trial time", percent(search.evaluation_share if search else None)),
+        *energy_rows(summary),
+        *memory_rows(summary),
         *([("rungs against later rungs", ranks)] if ranks else []),
     ]
 
@@ -160,7 +164,7 @@ def _cost_row(cost: StageCost, planned_full: int) -> tuple[str, ...]:
 
 
 def settings_table(summary: Summary) -> Table:
-    """Return the exact configuration of the run, nested settings with dotted names."""
+    """Return the configuration of the run, nested settings with dotted names; not the experiment's own file."""
     run = summary.run
     facts: list[tuple[str, object]] = [
         ("data set", f"{run.dataset} ({run.dataset_source})"),
@@ -171,13 +175,13 @@ def settings_table(summary: Summary) -> Table:
         ("trials", run.trials), ("epochs", run.epochs), ("seed", run.seed), ("device", run.device),
         ("started", run.started),
     ]  # fmt: skip
-    facts += _flat("", run.settings)
+    facts += _flat("", {name: value for name, value in run.settings.items() if name != EXPERIMENT})
     return Table("Configuration", ("option", "value"), tuple((name, str(value)) for name, value in facts))
 
 
-def versions_table(summary: Summary) -> Table:
-    """Return the package versions the run was made with."""
-    return Table("Versions", ("package", "version"), tuple(sorted(summary.run.versions.items())))
+def versions_table(versions: Mapping[str, str]) -> Table:
+    """Return the package versions a run was made with."""
+    return Table("Versions", ("package", "version"), tuple(sorted(versions.items())))
 
 
 def _flat(prefix: str, value: object) -> Sequence[tuple[str, object]]:

@@ -16,5 +16,10 @@ def resident_bytes(_: object = None) -> int:
     """
     if sys.platform == "linux":
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return peak_bytes()
+
+
+def peak_bytes(_: object = None) -> int:
+    """Return the greatest resident memory this process ever had. Cost: a system call, 1 µs."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * _KIB

@@ -120,6 +120,7 @@ class CorrelationStudy:
             finished=finished,
             evidence_samples=int(self.run.info.settings.get("evidence_samples", 0)),
             calibration=self.options.calibration,
+            planned=tuple(plan.name for plan in self.options.plans()),
         )
 
     def _measured(self, session: Session, plan: CellPlan) -> Cell:

@@ -8,6 +8,7 @@
               supernet/           its weights
               alphas.jsonl        the architecture's probabilities by epoch (darts, gdas)
               cell.svg, cell.png  the found cell
+              report.html         all of it, to look at
               tune/<stage>/       Ray Tune's own files and checkpoints
 
 A stage that is finished already is read from these instead of run again.
@@ -73,6 +74,12 @@ class NasRun:
     table: TableBench | None = None
     compared: int = 200
     concurrency: int = 0
+
+    def report(self) -> Path:
+        """Write report.html from what is recorded so far."""
+        from raysubset.report.html import write_report  # matplotlib: a second that only a report should cost
+
+        return write_report(self.folder)
 
     def note(self, **changes: Any) -> None:
         """Change what is known and write it down."""

@@ -24,6 +24,7 @@ from raysubset.runtime.architectures import (
     open_supernet,
     probabilities_of,
 )
+from raysubset.runtime.resident import peak_bytes
 from raysubset.runtime.store import StoredSplit
 from raysubset.runtime.trial import EpochReport, Trial
 from raysubset.selection.plan import SubsetPlan
@@ -119,6 +120,7 @@ class NasTrainable(tune.Trainable):
             "val_accuracy": None,
             "rung": None,
             "node": ray.get_runtime_context().get_node_id(),
+            "peak_bytes": peak_bytes(),
             "status": status,
             "reason": reason,
             "done": status != "running",

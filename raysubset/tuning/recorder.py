@@ -148,4 +148,5 @@ _REPORTED = (
     "val_loss",
     "val_accuracy",
     "node",
+    "peak_bytes",
 )

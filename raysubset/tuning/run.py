@@ -3,7 +3,8 @@
 <root>/<name>/experiment.toml    what was asked
               run.json           what was found and what it cost, rewritten after every stage
               records.jsonl      one line a report, all stages
-              report.html        both, to look at
+              selections.npz     which rows were chosen, and some of them as images
+              report.html        all of it, to look at
               model/             the winner, retrained on all data
               tune/<stage>/      Ray Tune's own files and the trials' checkpoints
 """

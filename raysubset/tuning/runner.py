@@ -23,6 +23,7 @@ from raysubset.runtime.client import SelectorClient
 from raysubset.runtime.failure import ends_only_the_trial
 from raysubset.runtime.ladder import AnyTrial, make_trial
 from raysubset.runtime.ranks import TeamClient
+from raysubset.runtime.resident import peak_bytes
 from raysubset.runtime.selectors import Selectors
 from raysubset.runtime.session import Slots
 from raysubset.runtime.store import StoredSplit
@@ -170,6 +171,7 @@ class TrialRunner:
             "val_loss": None if evaluation is None else evaluation.loss,
             "val_accuracy": None if evaluation is None else evaluation.accuracy,
             "node": ray.get_runtime_context().get_node_id(),
+            "peak_bytes": peak_bytes(),
         }
 
     def _failure(self, reason: str) -> dict[str, Any]:

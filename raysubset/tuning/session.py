@@ -28,6 +28,7 @@ from raysubset.tuning.opening import Drive
 from raysubset.tuning.ranking import RankedTrial, rank_trials
 from raysubset.tuning.run import Run, split_rows
 from raysubset.tuning.stage import Pool, StageOutcome, run_stage
+from raysubset.tuning.watching import watched
 from raysubset.tuning.winner import test_model
 from raysubset.types import TrialRecord
 
@@ -80,8 +81,9 @@ class Session:
     slots: Slots
 
     def search(self) -> tuple[RankedTrial, ...]:
-        """Search on subsets; returns the trials, best first."""
-        return self._search("search", self.run.experiment)
+        """Search on subsets; returns the trials, best first. What was chosen is kept in ``selections.npz``."""
+        with watched(self.pool, self.run.data.classes, self.run.folder):
+            return self._search("search", self.run.experiment)
 
     def search_full(self) -> tuple[RankedTrial, ...]:
         """Run the same search with every trial on all data, for comparison."""
@@ -168,6 +170,9 @@ class Session:
                 checkpoint_every_s=run.checkpoint_every_s,
             )
         info = known if known and known.finished else self._charged(outcome.info) if own else outcome.info
+        if known is not None and not known.finished:  # energy of all sessions, or of none
+            parts = (known.energy_j, info.energy_j)
+            info = replace(info, energy_j=None if None in parts else sum(part or 0.0 for part in parts))
         run.note(stages={**run.info.stages, stage: info})
         if outcome.interrupted:
             why = f": {outcome.cause.rstrip('.')}." if outcome.cause else "."

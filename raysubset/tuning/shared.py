@@ -38,7 +38,7 @@ class SharedKeeper(Callback):
         self._selector, self._saved = selector, SavedState(f"{folder}/{SHARED_FOLDER}")
         self._saved_at = perf_counter()
         if (state := self._saved.load()) is not None:
-            _answer(selector.restore_shared.remote(state))
+            answer_of(selector.restore_shared.remote(state))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Save if it is time."""
@@ -47,12 +47,12 @@ class SharedKeeper(Callback):
 
     def save(self) -> None:
         """Write what is shared now."""
-        state: dict[str, Any] = _answer(self._selector.shared_state.remote())
+        state: dict[str, Any] = answer_of(self._selector.shared_state.remote())
         self._saved.save(state)
         self._saved_at = perf_counter()
 
 
-def _answer(reference: Any) -> Any:
+def answer_of(reference: Any) -> Any:
     """Wait for the selector's answer.
 
     Raises:

@@ -24,6 +24,7 @@ from raysubset.runtime.selectors import Selectors
 from raysubset.runtime.session import Slots
 from raysubset.runtime.store import StoredSplit
 from raysubset.tuning.attendance import StopRequests
+from raysubset.tuning.energy import EnergyMeter
 from raysubset.tuning.event_files import EventFiles
 from raysubset.tuning.evidence import StoredEvidence
 from raysubset.tuning.faults import RETRIES, Faults, stopping
@@ -103,7 +104,7 @@ def run_stage(
         checkpoint_every_s: Seconds of work that a fault may cost a trial.
     """
     ladder = stage_ladder(experiment, len(pool.train))
-    gauges = StageMetrics(experiment.name)
+    gauges, energy = StageMetrics(experiment.name), EnergyMeter()
     listener = Tracked(listener, (EventFiles(folder), gauges))
     search, journal = open_search(stage, experiment, ladder, len(pool.train), slots.concurrency, folder, drive)
     keeps_models = drive.points is not None
@@ -147,6 +148,7 @@ def run_stage(
                 requests,
                 Waiting(slots),
                 gauges,
+                energy,
                 ActorMemory(experiment.name, pool.selectors.actors),
                 *([shared] if shared else []),
                 *([places] if places else []),
@@ -171,6 +173,7 @@ def run_stage(
         trials=search.started,
         finished=not interrupted,
         planned_samples=int(budget),
+        energy_j=energy.joules(),
     )
     return StageOutcome(info, interrupted, _checkpoints(trials), cause)
 

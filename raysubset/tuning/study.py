@@ -3,6 +3,7 @@
 <root>/<study>/<cell>/        a run, see `tuning.run`
                study.json     every cell, its result or why it has none; rewritten after each
                results.md     the tables
+               report.html    the same to look at
 
 A cell that is finished is not run again and one that was interrupted goes on; one that fails is recorded with its
 cause and the others go on. All cells share one Ray session.
@@ -117,13 +118,16 @@ def _attempt(study: Study, cell: Cell, data: Dataset, folder: Path, listener: Li
 def _write(
     study: Study, folder: Path, causes: Mapping[str, str], command: str, watts: float | None
 ) -> tuple[CellResult, ...]:
-    """Write study.json and results.md from the files of the runs."""
+    """Write study.json, results.md and report.html from the files of the runs."""
+    from raysubset.report.html import write_report  # matplotlib: a second that only a report should cost
+
     cells = tuple(read_cell(folder, cell, causes.get(cell.name, "")) for cell in study.cells)
     facts: dict[str, Any] = {
         "schema": STUDY_SCHEMA,
         "study": study.name,
         "table": study.table,
         "command": command,
+        "watts": watts,
         "notes": list(study.notes),
         "lines": [line_facts(line) for line in lines(cells)],
         "cells": [asdict(cell) for cell in cells],
@@ -136,6 +140,7 @@ def _write(
         *(markdown(table) for table in (accuracy_table(cells), cost_table(cells, watts), cell_table(cells))),
     ]
     write_text(folder / study.file("results", ".md"), "\n\n".join(filter(None, parts)) + "\n")
+    write_report(folder)
     return cells
 
 
