@@ -111,7 +111,9 @@ def select(
     out: Annotated[Path, Option(help="Where the selection is written (.npz).")],
     k: Annotated[int | None, Option(help="Rows to choose.")] = None,
     ratio: Annotated[float | None, Option(help="Share of the rows to choose, in (0, 1].")] = None,
-    sampler: Annotated[str, Option(help="transductive, inductive, hybrid or gibbs.")] = "transductive",
+    sampler: Annotated[
+        str, Option(help="gibbs-per-class, gibbs, transductive, inductive or hybrid.")
+    ] = "gibbs-per-class",
     entropy: Annotated[float, Option(help="Weight of the sampler's entropy, in nats of loss.")] = 0.3,
     seed: Annotated[int, Option(help="Seed of the draw.")] = 0,
     as_json: AsJson = False,
@@ -139,7 +141,7 @@ def select(
 def evaluate(
     folder: Folder,
     methods: Annotated[str, Option(help="Names, separated by commas, or all.")] = (
-        "random,random-per-class,bottom-loss,gibbs,transductive,inductive,hybrid"
+        "random,random-per-class,bottom-loss,gibbs,gibbs-per-class,transductive,inductive,hybrid"
     ),
     ratios: Annotated[str, Option(help="Shares of the rows, separated by commas.")] = "0.05,0.1,0.3",
     seeds: Annotated[int, Option(help="Repeats.")] = 1,
@@ -172,7 +174,7 @@ def evaluate(
 def recommend(
     folder: Folder,
     ratio: Annotated[float, Option(help="Share of the rows a cell is judged by.")] = 0.1,
-    method: Annotated[str, Option(help="Whose subsets.")] = "transductive",
+    method: Annotated[str, Option(help="Whose subsets.")] = "gibbs-per-class",
     k: Annotated[int, Option(help="Cells that count as the best.")] = 5,
     seeds: Annotated[int, Option(help="Repeats.")] = 1,
     epochs: Annotated[int, Option(help="Of a cell's training on a subset.")] = 25,

@@ -34,14 +34,14 @@ from raysubset.selection.wrappers import PerClass
 from raysubset.subselnet.controls import CONTROLS, TRUE_LOSS
 from raysubset.subselnet.inductive import Prediction
 from raysubset.subselnet.predictor import SAMPLERS, ArchitecturePredictor
-from raysubset.subselnet.samplers import Gibbs, Released
+from raysubset.subselnet.samplers import Released
 
 UNINFORMED: Mapping[str, Callable[[], Selector]] = {
     "random": UniformRandom,
     "random-per-class": lambda: PerClass(UniformRandom()),
     "facility-location": lambda: FacilityLocation(exact=True),  # on the fit's features: no architecture in it
 }
-FITTED = (*SAMPLERS, "gibbs-per-class", "released", *CONTROLS)
+FITTED = (*SAMPLERS, "released", *CONTROLS)
 SCOUTS: Mapping[str, SubsetPlan] = {
     "pruning": SubsetPlan(selector="entropy", scout_model="resnet18", scout_epochs=5),
     "prototypes": SubsetPlan(selector="prototypes-hard", options={"floor": 0.0}),
@@ -199,7 +199,5 @@ def _fitted(method: str, predictor: ArchitecturePredictor, seen: Prediction, opt
         return CONTROLS[method]()
     if method == "released":
         return Released()
-    if method == "gibbs-per-class":
-        return PerClass(Gibbs(options.entropy))
     (kind,) = (kind for kind in SAMPLERS if kind == method)
     return predictor.sampler(kind, seen, options.entropy, candidates=options.candidates)

@@ -14,13 +14,14 @@ from raysubset.errors import DataError, OptionsError
 from raysubset.models.init import seeded
 from raysubset.nas.cell101 import Cell101
 from raysubset.selection.protocol import Context, Selector
+from raysubset.selection.wrappers import PerClass
 from raysubset.subselnet.embeddings import ArchitectureEncoder, Standardisation
 from raysubset.subselnet.fitted import FittedApproximator
 from raysubset.subselnet.funnel import Hybrid, Inductive
 from raysubset.subselnet.inductive import InductiveScorer, Prediction
 from raysubset.subselnet.samplers import LOSS, Gibbs, Transductive
 
-Sampler = Literal["transductive", "inductive", "hybrid", "gibbs"]
+Sampler = Literal["transductive", "inductive", "hybrid", "gibbs", "gibbs-per-class"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
 
@@ -72,6 +73,8 @@ class ArchitecturePredictor:
         """
         if kind == "gibbs":
             return Gibbs(entropy)
+        if kind == "gibbs-per-class":
+            return PerClass(Gibbs(entropy))
         transductive, inductive = Transductive(entropy, steps), Inductive(self.scorer, seen.cell)
         if kind == "transductive":
             return transductive

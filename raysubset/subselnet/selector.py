@@ -38,7 +38,8 @@ class SubSelNet:
         fitted: Folder of a fit (`raysubset subselnet fit`); where selectors run on other machines, one that they
             mount too.
         cell: Name of the cell that is trained; an architecture search fills it in for each of its cells.
-        sampler: "transductive", "inductive", "hybrid" or "gibbs", see `subselnet.samplers` and `.funnel`.
+        sampler: "transductive", "inductive", "hybrid" or "gibbs", see `subselnet.samplers` and `.funnel`; or
+            "gibbs-per-class", the closed form within each class, which served unseen cells best where we measured.
         entropy: lambda > 0 of all but the inductive one, which was trained with its own.
         steps: Of the transductive optimisation, >= 1.
         candidates: Of the hybrid: rows that its inductive stage lets through, in multiples of those chosen.
@@ -52,7 +53,7 @@ class SubSelNet:
 
     fitted: str = ""
     cell: str = ""
-    sampler: Sampler = "transductive"
+    sampler: Sampler = "gibbs-per-class"
     entropy: float = 0.3
     steps: int = 100
     candidates: float = 4.0
