@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from raysubset.report.resources import energy_rows
 from raysubset.report.summary import Summary
-from raysubset.report.wording import config, count, factor, interval, percent, points, seconds, times
+from raysubset.report.wording import NOT_MEASURED, config, count, factor, interval, percent, points, seconds, times
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,9 @@ def _found(summary: Summary) -> Iterator[str]:
             f"{best.epoch} of {summary.run.epochs}."
         )
     yield from _cost(summary)
+    for label, value in energy_rows(summary):
+        if not value.startswith(NOT_MEASURED):
+            yield f"{label.capitalize()}: {value}."
     if (gap := summary.accuracy.gap) is not None and gap.value >= 0:  # a loss is said under "against"
         yield f"Test accuracy against the search on all data: {points(gap)}."
 

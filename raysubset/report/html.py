@@ -39,11 +39,16 @@ def write_report(folder: Path) -> Path:
     if (folder / NAS_FILE).exists():
         write_text(path, render_page(nas_page(read_search(folder))))
     elif grids := grid_files(folder):
-        for file in grids:
-            path = folder / page_file(file)
-            write_text(path, render_page(grid_page(read_grid(file))))
+        path = [write_grid_report(file) for file in grids][-1]
     elif (folder / STUDY_FILE).exists():
         write_text(path, render_page(study_page(RunInfo.read(folder), read_study(folder))))
     else:
         write_text(path, render_page(run_page(read_summary(folder))))
+    return path
+
+
+def write_grid_report(file: Path) -> Path:
+    """Write the page of one study of many searches, study.json or study-T3.json, beside it; see `write_report`."""
+    path = file.parent / page_file(file)
+    write_text(path, render_page(grid_page(read_grid(file))))
     return path

@@ -119,7 +119,7 @@ def _write(
     study: Study, folder: Path, causes: Mapping[str, str], command: str, watts: float | None
 ) -> tuple[CellResult, ...]:
     """Write study.json, results.md and report.html from the files of the runs."""
-    from raysubset.report.html import write_report  # matplotlib: a second that only a report should cost
+    from raysubset.report.html import write_grid_report  # matplotlib: a second that only a report should cost
 
     cells = tuple(read_cell(folder, cell, causes.get(cell.name, "")) for cell in study.cells)
     facts: dict[str, Any] = {
@@ -140,7 +140,7 @@ def _write(
         *(markdown(table) for table in (accuracy_table(cells), cost_table(cells, watts), cell_table(cells))),
     ]
     write_text(folder / study.file("results", ".md"), "\n\n".join(filter(None, parts)) + "\n")
-    write_report(folder)
+    write_grid_report(folder / study.file("study", ".json"))
     return cells
 
 

@@ -300,6 +300,8 @@ def test_energy_without_a_counter_is_an_estimate_that_says_so(tmp_path: Path) ->
     run = run_info(watts=72.0, stages={"search": StageInfo(100.0, 2000, 5, True)})
     said = dict(summary_rows(write_run(tmp_path, run, [record()])))
     assert said["energy, search"] == "2 Wh estimated: 72 W, as was said by --watts, for 100.0 s"
+    found = headline(summarise(run, Records(()))).found
+    assert "Energy, search: 2 Wh estimated: 72 W, as was said by --watts, for 100.0 s." in found
     with pytest.raises(RecordError, match="watts must be > 0, got -1"):
         run_info(watts=-1.0)
 

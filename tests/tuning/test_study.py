@@ -330,7 +330,8 @@ def test_two_tables_of_one_study_keep_their_own_files(stage: Stage, digits, tmp_
     go(replace(two_cells(), cells=(cell("full"), cell("third", seed=1)), table="T4"), digits, tmp_path)
     assert stage.ran == ["full", "part", "third"]
     names = {path.name for path in (tmp_path / "two").iterdir() if path.is_file()}
-    assert names == {"study-T3.json", "results-T3.md", "study-T4.json", "results-T4.md"}
+    files = ("study-{}.json", "results-{}.md", "report-{}.html")
+    assert names == {file.format(table) for file in files for table in ("T3", "T4")}
 
 
 def test_a_selector_that_gave_way_is_read_from_its_run(stage: Stage, digits, tmp_path: Path) -> None:
