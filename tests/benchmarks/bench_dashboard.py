@@ -4,8 +4,8 @@
 
 Writes a made-up run (records and journal of an ASHA search of 27 epochs with rungs at 1, 3, 9, 27), serves it by
 `raysubset dashboard`, and prints, medians of the repeats, each in a fresh browser context: first contentful paint,
-when the trials stood in the table, when the charts did; further the CPU that the server needs to take the run in, and to
-tell one more report.
+when the trials stood in the table, when the charts did; further the CPU that the server needs to take the run in,
+and to tell one more report.
 """
 
 from __future__ import annotations
