@@ -14,6 +14,7 @@ from small_fit import save_fit, small_fit, small_folds, small_labels
 from raysubset.errors import DataError, OptionsError, SelectionError
 from raysubset.seeds import generator
 from raysubset.selection.protocol import Context
+from raysubset.selection.wrappers import PerClass
 from raysubset.subselnet.funnel import Hybrid, Inductive
 from raysubset.subselnet.predictor import (
     SAMPLERS,
@@ -85,8 +86,9 @@ def test_features_are_standardised_as_the_inductive_sampler_learnt_them(
 
 def test_samplers_are_given_their_options(predictor: ArchitecturePredictor) -> None:
     seen = predictor.predict(CELL)
-    assert set(SAMPLERS) == {"transductive", "inductive", "hybrid", "gibbs"}
+    assert set(SAMPLERS) == {"transductive", "inductive", "hybrid", "gibbs", "gibbs-per-class"}
     assert predictor.sampler("gibbs", seen, 0.7) == Gibbs(0.7)
+    assert predictor.sampler("gibbs-per-class", seen, 0.7) == PerClass(Gibbs(0.7))
     assert predictor.sampler("transductive", seen, 0.7, 9) == Transductive(0.7, 9)
     inductive, hybrid = (predictor.sampler(kind, seen, 0.7, 9, 2.5) for kind in ("inductive", "hybrid"))
     assert isinstance(inductive, Inductive)

@@ -140,13 +140,14 @@ def test_objectives_and_subsets_of_a_real_fit(fitted: SubSelNetRun, facts: Study
     subsets = facts.subsets
     assert (subsets.ratio, subsets.n, subsets.b) == (0.125, ROWS, 9)  # the ratio nearest to a tenth
     assert subsets.faults == ()
-    assert subsets.checked == 4 * (5 + 2)
+    assert subsets.checked == 4 * (6 + 2)
     assert subsets.distant == tuple(str(cell) for cell in fitted.folds.unseen)
     assert set(subsets.alone) == {
         "transductive",
         "inductive",
         "hybrid",
         "gibbs",
+        "gibbs-per-class",
         "bottom-loss",
         "facility-location",
     }
