@@ -232,6 +232,12 @@ def test_who_waits_at_a_rung_is_known_from_the_journal(name, tmp_path) -> None:
         digest.look(version)
         waiting = {one.trial for one in digest.stages["search"].trials.values() if one.status == "waiting"}
         assert waiting == set(search.paused)
+        add(
+            folder, [record(trial=trial, epoch=done[trial], status="running")]
+        )  # the record comes after the journal
+        digest.look(version)
+        later = {one.trial for one in digest.stages["search"].trials.values() if one.status == "waiting"}
+        assert later == set(search.paused)
         waited += bool(waiting)
     assert bool(waited) == (name in PAUSING)
 
