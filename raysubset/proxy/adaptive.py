@@ -6,11 +6,13 @@ in memory and a new one now, and neither meeting was chosen for the value that i
 after its row was chosen, the new one is drawn uniformly. So what it gained is no regression to the mean, as it would
 be among the rows that a metric has just chosen for a high old value.
 
-    gain      (old - new) / deviation of the old, cut to [-3, 3]; averaged over the rows that one metric chose when
-              they were met last
+    gain      (old - new) / deviation of the old, cut to [-3, 3]
+    rate      sum of gains / sum of the log samples trained since, over the rows that one metric chose when they were
+              met last
     change    1 - Spearman's rank correlation of old and new
 
-Gains have the same scale for any loss at any stage. Rows of the probe count as chosen at random, whoever chose the
+Gains have the same scale for any loss at any stage. Learning curves are power laws of the samples, so a row that was
+not met for long has gained more whoever chose it; hence a rate, per log sample. Rows of the probe count as chosen at random, whoever chose the
 rest.
 
 Cost: O(n) an epoch for the uniform draw, O(k log k) for k rows met again. State: n + 16 N bytes, and 30 numbers.
@@ -90,9 +92,16 @@ class Adaptation:
         met = uniform & (chosen_by >= 0)
         self._chosen_by[rows] = np.where(uniform, 0, self._arms[epoch])
         if met.sum() >= ENOUGH:
+            assert memory.last_epoch is not None  # a stream's memory is dated
             old, new = memory.measured("loss")[rows[met]].astype(np.float64), losses[met]
-            self._bandit.learn(_gains(old, new, chosen_by[met]))
+            logs = self._log_samples()
+            waits = logs[epoch] - logs[memory.last_epoch[rows[met]]]
+            self._bandit.learn(_rates(old, new, waits, chosen_by[met]))
             self._pacing.learn(_change(old, new))
+
+    def _log_samples(self) -> NDArray[np.float64]:
+        """Return float64[N], the logarithm of the samples trained until the middle of each epoch."""
+        return np.log(np.maximum(np.cumsum(self._sizes) - self._sizes / 2, 1))
 
     def state(self) -> dict[str, Any]:
         """Return all of it, ready for a checkpoint."""
@@ -118,19 +127,24 @@ class Adaptation:
         self._pacing.restore(state["pacing"])
 
 
-def _gains(
-    old: NDArray[np.float64], new: NDArray[np.float64], chosen_by: NDArray[np.int8]
+def _rates(
+    old: NDArray[np.float64],
+    new: NDArray[np.float64],
+    waits: NDArray[np.float64],
+    chosen_by: NDArray[np.int8],
 ) -> dict[str, tuple[float, float]]:
-    """Return metric -> mean gain of its rows and that mean's variance, of the metrics with enough rows."""
+    """Return metric -> rate of its rows and the rate's variance, of the metrics with enough rows."""
     spread = old.std()
     if not spread > 0:
         return {}
     gains = np.clip((old - new) / spread, -CUT, CUT)
     told = {}
     for arm, metric in enumerate(METRICS):
-        own = gains[chosen_by == arm]
-        if len(own) >= ENOUGH:
-            told[metric] = (float(own.mean()), float(own.var(ddof=1)) / len(own))
+        of = chosen_by == arm
+        if of.sum() >= ENOUGH:
+            wait = waits[of].mean()
+            rate = gains[of].mean() / wait
+            told[metric] = (float(rate), float((gains[of] - rate * waits[of]).var(ddof=1) / (of.sum() * wait**2)))
     return told
 
 

@@ -1,6 +1,6 @@
 """Which metric chooses next, learnt from progress: a bandit in place of the mixture's hand-set phases.
 
-A metric's rate is what a sample repays that it chose: the gain of such a row from one meeting to the next. Rates
+A metric's rate is what samples repay that it chose: how fast such rows gain from one meeting to the next. Rates
 drift, theta = c 1 + d: c, common to all, is a random walk (as training goes on every row gains less), and d, a metric's
 own part, falls back to 0 unless it is learnt anew, since what helps early need not help late. A Kalman filter follows
 them [1], and the next metric is the best of one draw from its posterior: Thompson sampling [2] of restless arms.
@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 from raysubset.errors import SelectorError
 from raysubset.selection.mixture import METRICS
 
-COMMON, OWN = 1.0, 0.5  # deviations of c and d before anything is known; gains lie in [-3, 3]
+COMMON, OWN = 1.0, 0.5  # deviations of c and d before anything is known; a gain is at most 3
 WALK = 1.0  # deviation by which c walks over a whole training
 FADE = 2.0  # d falls by exp(-FADE) over a training, but for what is learnt anew
-JITTER = 0.05  # a network's own ups and downs, as a deviation of a mean gain
+JITTER = 0.05  # a network's own ups and downs, as a deviation of a rate
 
 
 class MetricBandit:
@@ -54,20 +54,20 @@ class MetricBandit:
         """The posterior of the rates: mean float64[5] in the order of `METRICS`, covariance float64[5, 5]."""
         return self._mean.copy(), self._covariance.copy()
 
-    def learn(self, gains: Mapping[str, tuple[float, float]]) -> None:
-        """Let the rates drift by an epoch, then take in what was gained in it.
+    def learn(self, rates: Mapping[str, tuple[float, float]]) -> None:
+        """Let the rates drift by an epoch, then take in what was measured in it.
 
         Args:
-            gains: metric -> the mean gain of rows that it chose, in [-3, 3], and the variance of that mean, >= 0;
-                metrics of which nothing was seen are left out.
+            rates: metric -> the rate of rows that it chose, and its variance, >= 0; metrics of which nothing was
+                seen are left out.
         """
         self._mean = self._step @ self._mean
         self._covariance = self._step @ self._covariance @ self._step.T + self._walk
-        for metric, (gain, variance) in gains.items():
+        for metric, (rate, variance) in rates.items():
             arm = METRICS.index(metric)
             toward = self._covariance[:, arm].copy()
             weight = toward / (toward[arm] + variance + JITTER**2)
-            self._mean = self._mean + weight * (gain - self._mean[arm])
+            self._mean = self._mean + weight * (rate - self._mean[arm])
             self._covariance = self._covariance - np.outer(weight, toward)
 
     def choose(self, rng: np.random.Generator) -> str:
