@@ -32,7 +32,7 @@ def selectors(
         list[str] | None, Argument(help="Selectors, or SELECTOR:METRIC:SCHEDULE (default: all of the catalogue).")
     ] = None,
     data: Annotated[
-        str, Option(help="cifar10, cifar100, mnist, fashion-mnist, embedded or a folder.")
+        str, Option(help="cifar10, cifar100, mnist, fashion-mnist, embedded, digits, breast-cancer, wine or a folder.")
     ] = "embedded",
     data_dir: Annotated[Path | None, Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
     limit: Annotated[int | None, Option(help="Use only so many rows of each split.")] = None,
@@ -63,7 +63,7 @@ def selectors(
     from raysubset.bench.verdict import compare
 
     torch.set_num_threads(1)  # this process is ours
-    colour = loaded.input_shape[0] == 3
+    colour = len(loaded.input_shape) == 3 and loaded.input_shape[0] == 3
     recipe = Recipe(
         epochs=epochs,
         batch_size=batch_size,

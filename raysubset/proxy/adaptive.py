@@ -59,7 +59,7 @@ class Adaptation:
 
     def metric(self, rng: np.random.Generator) -> str:
         """Return what chooses next."""
-        return self._bandit.choose(rng)
+        return self._bandit.choose(rng, self._plan.metrics)
 
     def size(self, epoch: int) -> int:
         """Return how many rows ``epoch`` takes: as planned, or as the ranking's change says."""

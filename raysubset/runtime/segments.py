@@ -82,7 +82,7 @@ class LadderPlan(SubsetPlan):
             return SubsetPlan.metric_at(self, epoch, epochs, seed)
         tick = min(int(self.times[epoch] * TICKS), TICKS - 1)
         return draw_metric(
-            metric_probabilities(TICKS, self.order, self.sigma), tick, generator(seed, epoch, "metric")
+            metric_probabilities(TICKS, self.order, self.sigma, self.metrics), tick, generator(seed, epoch, "metric")
         )
 
 

@@ -18,7 +18,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,10 +70,11 @@ class MetricBandit:
             self._mean = self._mean + weight * (rate - self._mean[arm])
             self._covariance = self._covariance - np.outer(weight, toward)
 
-    def choose(self, rng: np.random.Generator) -> str:
-        """Return the metric whose rate is the largest in one draw from the posterior."""
+    def choose(self, rng: np.random.Generator, metrics: Sequence[str] = METRICS) -> str:
+        """Return the one of ``metrics`` (at least one) whose rate is the largest in one draw from the posterior."""
         root = np.linalg.cholesky(self._covariance + 1e-12 * np.eye(len(METRICS)))
-        return METRICS[int((self._mean + root @ rng.standard_normal(len(METRICS))).argmax())]
+        draw = dict(zip(METRICS, self._mean + root @ rng.standard_normal(len(METRICS)), strict=True))
+        return max((metric for metric in METRICS if metric in metrics), key=lambda metric: float(draw[metric]))
 
     def state(self) -> dict[str, Any]:
         """Return what was learnt, ready for a checkpoint."""

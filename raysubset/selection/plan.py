@@ -28,6 +28,7 @@ METRIC_CHOICES: tuple[str, ...] = ("mixture", "adaptive", *METRICS)
 SHARED_WEIGHTS: tuple[SharedWeight, ...] = ("equal", "score")
 MEMORY_TYPES: tuple[MemoryType, ...] = ("float32", "float16")
 EMBEDDINGS: tuple[str, ...] = ("auto", "resnet50", "scout", "pca")
+WITH_CLASSES: tuple[str, ...] = ("prediction", "entropy")  # the metrics that only class probabilities have
 PROBE = 0.25  # of an epoch's rows, where something is learnt from them
 CONTROLS: tuple[str, ...] = ("adaptive-random", "random", "full")
 
@@ -65,6 +66,7 @@ class SubsetPlan:
         scale: "none" (paper), "zscore" or "rank".
         per_class: Keep the class proportions (largest remainder) inside every subset.
         deterministic: The k most important rows instead of a draw.
+        metrics: Those that "mixture" and "adaptive" choose among, at least one.
         order, sigma: The mixture's phases, see `selection.mixture`.
         probe: Share in [0, 1) of asp's rows that is drawn uniformly. An adaptive metric or schedule measures on
             them, see `proxy.adaptive`. None: 1/4 for those, else 0.
@@ -96,6 +98,7 @@ class SubsetPlan:
     scale: Scale = "none"
     per_class: bool = False
     deterministic: bool = False
+    metrics: tuple[str, ...] = METRICS
     order: str = "012"
     sigma: float = 1 / 8
     probe: float | None = None
@@ -168,6 +171,8 @@ class SubsetPlan:
         faults = []
         if self.probe is not None and not 0 <= self.probe < 1:
             faults.append(f"probe={self.probe!r}, need a share in [0, 1)")
+        if not self.metrics or set(self.metrics) - set(METRICS):
+            faults.append(f"metrics={self.metrics!r}, need some of {', '.join(METRICS)}")
         if self.selector == "asp":
             adaptive = [name for name in ("metric", "schedule") if getattr(self, name) == "adaptive"]
             if adaptive and self.probe == 0:
@@ -192,6 +197,29 @@ class SubsetPlan:
         habits = self.habits
         known = habits.informed_at_start or habits.warm_start > 0
         return replace(self, first_epoch="scheduled" if known else first_epoch)
+
+    def for_targets(self) -> SubsetPlan:
+        """Return the plan for a task without classes (regression): what is left of it that is defined there.
+
+        Loss and gradient are; entropy and the count of wrong predictions are not, so a mixture is one of the others.
+
+        Raises:
+            OptionsError: The plan asks for what needs classes; all of it in one message.
+        """
+        faults = []
+        if self.selector not in ("asp", "infobatch", *CONTROLS):
+            faults.append(f"selector={self.name!r} looks at class probabilities or labels; asp, infobatch and "
+                          f"{', '.join(CONTROLS)} do not")
+        if self.per_class:
+            faults.append("per_class=True keeps class proportions")
+        if self.selector == "asp" and self.metric in WITH_CLASSES:
+            faults.append(f"metric={self.metric!r} is of class probabilities; random, gradient and loss are not")
+        left = tuple(metric for metric in self.metrics if metric not in WITH_CLASSES)
+        if self.selector == "asp" and not left:
+            faults.append(f"metrics={self.metrics!r} are all of class probabilities")
+        if faults:
+            raise OptionsError.of("SubsetPlan for targets that are no classes", faults)
+        return replace(self, metrics=left)
 
     @property
     def name(self) -> str:
@@ -276,7 +304,7 @@ class SubsetPlan:
             raise OptionsError("metric='adaptive' is chosen by the stream, from what it has measured so far.")
         if self.metric != "mixture":
             return self.metric
-        probabilities = metric_probabilities(epochs, self.order, self.sigma)
+        probabilities = metric_probabilities(epochs, self.order, self.sigma, self.metrics)
         return draw_metric(probabilities, epoch, generator(seed, epoch, "metric"))
 
     def compose(self, metric: str = "random") -> Selector:
