@@ -92,8 +92,8 @@ def plan_for(name: str, ratio: float, study: Study) -> SubsetPlan:
     """Return a contender's plan: its habits, but a choice every ``select_every`` epochs by those with a model.
 
     Args:
-        name: A selector, behind it a metric and a schedule if others are wanted than the mixture and "static":
-            "asp:loss", "asp:adaptive:dynamic", "adaptive-random:dynamic".
+        name: SELECTOR, SELECTOR:METRIC, SELECTOR:SCHEDULE or SELECTOR:METRIC:SCHEDULE; else the metric is the mixture
+            and the schedule "static". A lone "adaptive" is a metric.
         ratio: Mean share of the data.
         study: What it is compared in.
 
@@ -103,31 +103,29 @@ def plan_for(name: str, ratio: float, study: Study) -> SubsetPlan:
     selector, *words = name.split(":")
     if selector not in known_selectors():
         raise UnknownNameError.of("selector", selector, known_selectors())
-    for word in words:
-        if word not in (*METRIC_CHOICES, *SCHEDULES):
-            raise UnknownNameError.of(f"metric or schedule of {name!r}", word, (*METRIC_CHOICES, *SCHEDULES))
     habits = habits_of(selector)
     whole = selector == "full" or habits.prunes
-    return replace(
-        SubsetPlan(
-            selector=selector,
-            ratio=1.0 if whole else ratio,
-            schedule="static",
-            first_epoch="full" if whole else "scheduled",
-            select_every=study.select_every if habits.evidence == "model" else None,
-            scout_epochs=study.scout_epochs,
-        ),
-        **_said(words),
+    plan = SubsetPlan(
+        selector=selector,
+        ratio=1.0 if whole else ratio,
+        schedule="static",
+        first_epoch="full" if whole else "scheduled",
+        select_every=study.select_every if habits.evidence == "model" else None,
+        scout_epochs=study.scout_epochs,
     )
+    return replace(plan, **_said(words)) if words else plan
 
 
 def _said(words: Sequence[str]) -> dict[str, Any]:
     """Return the plan's options that a contender's name says; a schedule that changes keeps the budget exactly."""
-    said: dict[str, Any] = {"metric": word for word in words if word in METRIC_CHOICES}
-    for word in words:
-        if word in SCHEDULES:
-            said |= {"schedule": word, "budget": "exact"}
-    return said
+    said: dict[str, Any] = {}
+    if words[0] in METRIC_CHOICES:
+        said, words = {"metric": words[0]}, words[1:]
+    if not words:
+        return said
+    if len(words) > 1 or words[0] not in SCHEDULES:
+        raise UnknownNameError.of("metric or schedule", ":".join(words), (*METRIC_CHOICES, *SCHEDULES))
+    return {**said, "schedule": words[0], "budget": "exact"}
 
 
 def affordable_epochs(plan: SubsetPlan, n: int, budget: float, most: int) -> int:

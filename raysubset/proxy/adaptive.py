@@ -3,8 +3,9 @@
 Both come from the training passes that are made anyway. A share of every epoch's rows (the plan's ``probe``, or all of
 them where it was drawn blindly or took everything) is drawn uniformly. Such a row that was met before has an old loss
 in memory and a new one now, and neither meeting was chosen for the value that it brought: the old value was measured
-after its row was chosen, the new one is drawn uniformly. So what it gained is no regression to the mean, as it would
-be among the rows that a metric has just chosen for a high old value.
+after its row was chosen, the new one is drawn uniformly. So what it gained is not the regression to the mean of rows
+that a metric has just chosen for a high old value. (A little of the opposite is left: of two rows met together, the
+one that chance gave the higher value is met again sooner.)
 
     gain      (old - new) / deviation of the old, cut to [-3, 3]
     rate      sum of gains / sum of the log samples trained since, over the rows that one metric chose when they were
@@ -85,6 +86,8 @@ class Adaptation:
             signals: Of the rows trained on.
             probe: Rows drawn uniformly; None: all were.
         """
+        if self._sizes[epoch] == 0:  # recorded but not served: by whom its rows were chosen is not known
+            return
         finite = np.isfinite(signals.loss) & np.isfinite(signals.entropy) & np.isfinite(signals.gradient)
         rows, losses = signals.index[finite], signals.loss[finite].astype(np.float64)
         uniform = np.ones(len(rows), dtype=bool) if probe is None else np.isin(rows, probe)

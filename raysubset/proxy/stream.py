@@ -285,6 +285,8 @@ class SubsetStream:
             self._adaptation = Adaptation(self.spec.plan, self.timetable, len(memory))
             if (learnt := state.get("adaptation")) is not None:
                 self._adaptation.restore(learnt)
+            elif self._recorded >= 0 and self.spec.plan.schedule == "adaptive":
+                raise SelectorError("This state does not say what was spent, which schedule='adaptive' must know.")
         if (active := state["active"]) is not None:
             selection = Selection(
                 np.asarray(active["indices"]),
