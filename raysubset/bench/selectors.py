@@ -92,8 +92,8 @@ def plan_for(name: str, ratio: float, study: Study) -> SubsetPlan:
     """Return a contender's plan: its habits, but a choice every ``select_every`` epochs by those with a model.
 
     Args:
-        name: SELECTOR, SELECTOR:METRIC, SELECTOR:SCHEDULE or SELECTOR:METRIC:SCHEDULE; else the metric is the mixture
-            and the schedule "static". A lone "adaptive" is a metric.
+        name: SELECTOR, SELECTOR:METRIC, SELECTOR:SCHEDULE or SELECTOR:METRIC:SCHEDULE; else the metric is the
+            mixture and the schedule "static". A lone "adaptive" is a metric.
         ratio: Mean share of the data.
         study: What it is compared in.
 

@@ -32,7 +32,8 @@ def selectors(
         list[str] | None, Argument(help="Selectors, or SELECTOR:METRIC:SCHEDULE (default: all of the catalogue).")
     ] = None,
     data: Annotated[
-        str, Option(help="cifar10, cifar100, mnist, fashion-mnist, embedded, digits, breast-cancer, wine or a folder.")
+        str,
+        Option(help="cifar10, cifar100, mnist, fashion-mnist, embedded, digits, breast-cancer, wine or a folder."),
     ] = "embedded",
     data_dir: Annotated[Path | None, Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
     limit: Annotated[int | None, Option(help="Use only so many rows of each split.")] = None,

@@ -36,8 +36,8 @@ def load_dataset(
     <name>/train.parquet (and test.parquet), <name>/train/<class>/ (and test/ or val/), or torchvision's files.
 
     Args:
-        name: cifar10, cifar100, mnist, fashion-mnist; embedded (5,000 MNIST digits), digits, breast-cancer, wine or
-            diabetes (`data.tabular`), always there; or the path of a folder with train.parquet or with images by
+        name: cifar10, cifar100, mnist, fashion-mnist; embedded (5,000 MNIST digits), digits, breast-cancer, wine
+            or diabetes (`data.tabular`), always there; or the path of a folder with train.parquet or with images by
             class.
         root: Data folder that must hold the set.
         download: Whether the network may be tried last.

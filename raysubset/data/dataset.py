@@ -94,7 +94,9 @@ class Dataset:
     def __post_init__(self) -> None:
         for part, split in self._splits():
             if split.regression != self.regression or (self.regression and self.classes):
-                raise DataError(f"{self.name}: {part} has {split.labels.dtype} targets, {len(self.classes)} classes.")
+                raise DataError(
+                    f"{self.name}: {part} has {split.labels.dtype} targets, {len(self.classes)} classes."
+                )
             if not self.regression and split.labels.max() >= self.num_classes:
                 row = int((split.labels >= self.num_classes).argmax())
                 raise DataError(

@@ -37,8 +37,8 @@ def stratified_split(
     """
     if labels.dtype.kind == "f":
         raise DataError(
-            "These targets are numbers, and a search judges classifiers (loss and accuracy). Train a regression in a "
-            "loop of your own, alone or in a Ray Tune trial: raysubset.Subset and epoch.loss."
+            "These targets are numbers, and a search judges classifiers by loss and accuracy. Train a regression "
+            "in a loop of your own, alone or in a Ray Tune trial: raysubset.Subset and epoch.loss."
         )
     n = len(labels)
     total = round(fraction * n) if 0.0 < fraction < 1.0 else 0

@@ -5,8 +5,8 @@
     wine            178 rows, 13 features, 3 classes
     diabetes        442 rows, 10 features, a regression (progression after a year, 25 to 346)
 
-Its larger ones (20 newsgroups, California housing, covertype) are downloads: read them yourself and give their arrays
-to `Dataset.from_arrays`.
+Its larger ones (20 newsgroups, California housing, covertype) are downloads: read them yourself and give their
+arrays to `Dataset.from_arrays`.
 """
 
 from __future__ import annotations

@@ -1,20 +1,20 @@
 """What a stream learns about its own training: what each metric's rows repay, and how much the ranking changes.
 
-Both come from the training passes that are made anyway. A share of every epoch's rows (the plan's ``probe``, or all of
-them where it was drawn blindly or took everything) is drawn uniformly. Such a row that was met before has an old loss
-in memory and a new one now, and neither meeting was chosen for the value that it brought: the old value was measured
-after its row was chosen, the new one is drawn uniformly. So what it gained is not the regression to the mean of rows
-that a metric has just chosen for a high old value. (A little of the opposite is left: of two rows met together, the
-one that chance gave the higher value is met again sooner.)
+Both come from the training passes that are made anyway. A share of every epoch's rows (the plan's ``probe``, or
+all of them where it was drawn blindly or took everything) is drawn uniformly. Such a row that was met before has
+an old loss in memory and a new one now, and neither meeting was chosen for the value that it brought: the old
+value was measured after its row was chosen, the new one is drawn uniformly. So what it gained is not the
+regression to the mean of rows that a metric has just chosen for a high old value. (A little of the opposite is
+left: of two rows met together, the one that chance gave the higher value is met again sooner.)
 
     gain      (old - new) / deviation of the old, cut to [-3, 3]
-    rate      sum of gains / sum of the log samples trained since, over the rows that one metric chose when they were
-              met last
+    rate      sum of gains / sum of the log samples trained since, over the rows that one metric chose when they
+              were met last
     change    1 - Spearman's rank correlation of old and new
 
-Gains have the same scale for any loss at any stage. Learning curves are power laws of the samples, so a row that was
-not met for long has gained more whoever chose it; hence a rate, per log sample. Rows of the probe count as chosen at random, whoever chose the
-rest.
+Gains have the same scale for any loss at any stage. Learning curves are power laws of the samples, so a row that
+was not met for long has gained more whoever chose it; hence a rate, per log sample. Rows of the probe count as
+chosen at random, whoever chose the rest.
 
 Cost: O(n) an epoch for the uniform draw, O(k log k) for k rows met again. State: n + 16 N bytes, and 30 numbers.
 """
@@ -74,10 +74,12 @@ class Adaptation:
         self._arms[epoch] = METRICS.index(metric) if metric in METRICS else 0
 
     def informed_size(self, epoch: int) -> int:
-        """Return how many rows an epoch took that was chosen by what is remembered; 0: all were drawn uniformly."""
+        """Return how many rows an epoch took that was chosen by memory; 0: all were drawn uniformly."""
         return int(self._sizes[epoch]) if self._arms[epoch] else 0
 
-    def learn(self, epoch: int, memory: ProxyMemory, signals: EpochSignals, probe: NDArray[np.int64] | None) -> None:
+    def learn(
+        self, epoch: int, memory: ProxyMemory, signals: EpochSignals, probe: NDArray[np.int64] | None
+    ) -> None:
         """Learn from an epoch's signals, before ``memory`` takes them in.
 
         Args:

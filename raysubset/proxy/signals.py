@@ -7,9 +7,9 @@ For logits z, p = softmax(z), target y (smoothed like the loss) and h the input 
     gradient_i  ||p_i - y_i||_2 ||h_i||_2    norm of dL_i/dW of the last layer: (p - y) h^T has rank one
     correct_i   argmax_k p_ik == label       (ties to the lowest class)
 
-For any other loss the gradient is ||dl_i/dz_i||_2 ||h_i||_2 by autograd over the last layer's outputs z alone; for the
-squared error that is 2 |z_i - y_i| ||h_i||_2. Entropy and correctness need class probabilities: of numbers to be
-predicted they are not defined, recorded as 0 and False, and refused as metrics (`SubsetPlan.for_targets`).
+For any other loss the gradient is ||dl_i/dz_i||_2 ||h_i||_2 by autograd over the last layer's outputs z alone; for
+the squared error that is 2 |z_i - y_i| ||h_i||_2. Entropy and correctness need class probabilities: of numbers to
+be predicted they are not defined, recorded as 0 and False, and refused as metrics (`SubsetPlan.for_targets`).
 
 Values are those of the augmented view in training mode, detached. Cost: O(B (K + d)) a batch, 13 bytes a sample.
 
@@ -119,8 +119,8 @@ class SignalLog:
     ) -> None:
         """Take in one batch, detached: rows int64[B], logits[B, K], targets[B], losses[B], features[B, d].
 
-        A row of -1 stands for none: its signals are dropped. With ``slopes`` [B] (from `output_slopes`) the loss is
-        another than cross-entropy; an epoch has one loss.
+        A row of -1 stands for none: its signals are dropped. With ``slopes`` [B] (from `output_slopes`) the loss
+        is another than cross-entropy; an epoch has one loss.
         """
         self._index.append(index)
         self._pending.append((logits, targets, losses, features, *(() if slopes is None else (slopes,))))

@@ -185,7 +185,7 @@ class SubsetStream:
         return Selection.uniform(np.concatenate([apart, rows[chosen]]), len(self._pool))
 
     def _probe(self, epoch: int, size: int) -> NDArray[np.int64]:
-        """Return the rows of an informed epoch that are drawn uniformly, ascending; keyed, so asking again is fine."""
+        """Return the rows of an informed epoch that are drawn uniformly, ascending; asked again, the same."""
         plan, count = self.spec.plan, self.spec.plan.probe_size(size)
         if not count:
             return np.zeros(0, dtype=np.int64)
@@ -301,7 +301,7 @@ class SubsetStream:
 
 
 def handed_on(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state of a stream that stands before epoch 0 and knows of the rows what the one in ``state`` knew.
+    """Return the state of a stream that stands before epoch 0 and knows what the one in ``state`` knew of rows.
 
     What an adaptive plan has learnt of its own training ends with it.
     """

@@ -68,8 +68,8 @@ class BilevelTrial:
             )
         if spec.plan.schedule == "adaptive":
             raise OptionsError(
-                "schedule='adaptive' in a bilevel search: its two sides would size their epochs apart. Use 'dynamic' or "
-                "'static'."
+                "schedule='adaptive' in a bilevel search: its two sides would size their epochs apart. Use "
+                "'dynamic' or 'static'."
             )
         weights_recipe = spec.recipe
         self.epoch = self.samples_consumed = self._weight_samples = 0

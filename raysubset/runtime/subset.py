@@ -178,8 +178,8 @@ class Epoch:
                 None: cross-entropy, or on float targets the squared error.
 
         Raises:
-            ModelError: The logits do not come straight from a linear layer, or ``losses`` is not one value a sample
-                computed from them.
+            ModelError: The logits do not come straight from a linear layer, or ``losses`` is not one value a
+                sample computed from them.
         """
         if losses is None and not batch.targets.is_floating_point():
             mean, losses = weighted_cross_entropy(logits, batch.targets, batch.weight, self._label_smoothing)

@@ -1,11 +1,11 @@
 """Which metric chooses next, learnt from progress: a bandit in place of the mixture's hand-set phases.
 
 A metric's rate is what samples repay that it chose: how fast such rows gain from one meeting to the next. Rates
-drift, theta = c 1 + d: c, common to all, is a random walk (as training goes on every row gains less), and d, a metric's
-own part, falls back to 0 unless it is learnt anew, since what helps early need not help late. A Kalman filter follows
-them [1], and the next metric is the best of one draw from its posterior: Thompson sampling [2] of restless arms.
-While nothing is known it draws uniformly. One epoch tells of every metric that chose rows which are met again in it,
-so metrics are compared on the same model, whatever training gains in that epoch.
+drift, theta = c 1 + d: c, common to all, is a random walk (as training goes on every row gains less), and d, a
+metric's own part, falls back to 0 unless it is learnt anew, since what helps early need not help late. A Kalman
+filter follows them [1], and the next metric is the best of one draw from its posterior: Thompson sampling [2] of
+restless arms. While nothing is known it draws uniformly. One epoch tells of every metric that chose rows which are
+met again in it, so metrics are compared on the same model, whatever training gains in that epoch.
 
 The reward is that of self prediction gain [3], measured without a pass of its own (see `proxy.adaptive`).
 
@@ -71,7 +71,7 @@ class MetricBandit:
             self._covariance = self._covariance - np.outer(weight, toward)
 
     def choose(self, rng: np.random.Generator, metrics: Sequence[str] = METRICS) -> str:
-        """Return the one of ``metrics`` (at least one) whose rate is the largest in one draw from the posterior."""
+        """Return the one of ``metrics`` (at least one) whose rate is largest in one draw from the posterior."""
         root = np.linalg.cholesky(self._covariance + 1e-12 * np.eye(len(METRICS)))
         draw = dict(zip(METRICS, self._mean + root @ rng.standard_normal(len(METRICS)), strict=True))
         return max((metric for metric in METRICS if metric in metrics), key=lambda metric: float(draw[metric]))

@@ -3,9 +3,9 @@
     change_e   1 - Spearman's rho between the remembered and the new losses of rows met again in epoch e
     size_e     planned_e * (samples left / planned for the epochs left) * change_{e-1} / mean change
 
-While the ranking of the rows changes more than it used to, what is remembered is out of date and an epoch takes more
-of them; while it stands still, fewer. What is spent more or less is made up for by all later epochs in proportion,
-and the last one takes what is left, so that the sum is the schedule's to the sample.
+While the ranking of the rows changes more than it used to, what is remembered is out of date and an epoch takes
+more of them; while it stands still, fewer. What is spent more or less is made up for by all later epochs in
+proportion, and the last one takes what is left, so that the sum is the schedule's to the sample.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Pacing:
         return float(np.clip(self._last * self._weight / self._sum, 1 / MOST, MOST))
 
     def size(self, epoch: int, spent: int) -> int:
-        """Return the rows of ``epoch`` after ``spent`` samples; no later epoch is left without its least or over n.
+        """Return the rows of ``epoch`` after ``spent`` samples; every later one can still have least to n rows.
 
         Args:
             epoch: In [0, N).

@@ -182,7 +182,9 @@ class SubsetPlan:
             only += [("schedule", self.schedule)] if self.schedule == "adaptive" else []
             faults += [f"{name}={value!r} with selector={self.name!r}: for asp alone" for name, value in only]
         if self.schedule == "adaptive" and not faults and (self.habits.every != 1 or self.habits.warm_start):
-            faults.append("schedule='adaptive' needs select_every=1 and no warm start: it sizes every epoch by itself")
+            faults.append(
+                "schedule='adaptive' needs select_every=1 and no warm start: it sizes every epoch by itself"
+            )
         return faults
 
     @classmethod
@@ -201,15 +203,17 @@ class SubsetPlan:
     def for_targets(self) -> SubsetPlan:
         """Return the plan for a task without classes (regression): what is left of it that is defined there.
 
-        Loss and gradient are; entropy and the count of wrong predictions are not, so a mixture is one of the others.
+        Loss and gradient are; entropy and the count of wrong predictions are not, so a mixture has the others.
 
         Raises:
             OptionsError: The plan asks for what needs classes; all of it in one message.
         """
         faults = []
         if self.selector not in ("asp", "infobatch", *CONTROLS):
-            faults.append(f"selector={self.name!r} looks at class probabilities or labels; asp, infobatch and "
-                          f"{', '.join(CONTROLS)} do not")
+            faults.append(
+                f"selector={self.name!r} looks at class probabilities or labels; asp, infobatch and "
+                f"{', '.join(CONTROLS)} do not"
+            )
         if self.per_class:
             faults.append("per_class=True keeps class proportions")
         if self.selector == "asp" and self.metric in WITH_CLASSES:
@@ -249,7 +253,7 @@ class SubsetPlan:
         return self.selector == "asp" and self.is_adaptive and "adaptive" in (self.metric, self.schedule)
 
     def probe_size(self, size: int) -> int:
-        """Return how many of an epoch's rows are drawn uniformly: at least one and not all where the share is > 0."""
+        """Return how many of an epoch's rows are drawn uniformly: none, or at least one and not all."""
         share = self.probe if self.probe is not None else PROBE if self.learns else 0.0
         return min(max(1, round(share * size)), size - 1) if share else 0
 

@@ -1,10 +1,11 @@
 """Subsets on tables and a regression, in a loop of one's own: equal samples, paired seeds.
 
-    python tests/benchmarks/bench_tasks.py [SEEDS] [RATIO] [EPOCHS]
+    python tests/benchmarks/bench_tasks.py [SEEDS] [RATIO] [EPOCHS] [SET]
 
-Every contender consumes RATIO x EPOCHS x n samples of the same perceptron's training; "full" trains on everything for
-RATIO x EPOCHS epochs. Printed: the test score (accuracy in per cent; R^2 times 100 in the regression, and its RMSE in
-standard deviations of the targets) and its paired difference to adaptive random with the 95 % Student interval.
+Every contender consumes RATIO x EPOCHS x n samples of the same perceptron's training; "full" trains on everything
+for RATIO x EPOCHS epochs. Printed: the test score (accuracy in per cent; R^2 times 100 in the regression, and its
+RMSE in standard deviations of the targets) and its paired differences to adaptive random and to the fixed mixture,
+each with the 95 % Student interval.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ SETS = ("digits", "breast-cancer", "wine", "diabetes")
 
 
 def plans(ratio: float) -> dict[str, rs.SubsetPlan]:
-    """Return the contenders; the first is what the others are compared with."""
+    """Return the contenders; the first two are what the others are compared with."""
     common = {"ratio": ratio, "budget": "exact", "first_epoch": "scheduled"}
     return {
         "adaptive-random": rs.SubsetPlan(selector="adaptive-random", **common),
-        "full": rs.SubsetPlan.full(),
         "asp:mixture": rs.SubsetPlan(**common),
+        "full": rs.SubsetPlan.full(),
         "asp:loss": rs.SubsetPlan(metric="loss", **common),
         "asp:adaptive": rs.SubsetPlan(metric="adaptive", **common),
+        "asp:mixture:adaptive": rs.SubsetPlan(schedule="adaptive", **common),
         "asp:adaptive:adaptive": rs.SubsetPlan(metric="adaptive", schedule="adaptive", **common),
     }
 
@@ -55,25 +57,32 @@ def score(data: rs.Dataset, plan: rs.SubsetPlan, seed: int, epochs: int) -> tupl
     return 100 * (1 - squared / float(data.test.labels.var())), math.sqrt(squared), samples
 
 
-def main(seeds: int = 10, ratio: float = 0.2, epochs: int = 20) -> None:
+def gap(scores: np.ndarray, others: np.ndarray) -> str:
+    """Return the mean paired difference of two runs by seed, with its interval."""
+    gaps = scores - others
+    half = student.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / math.sqrt(len(gaps))
+    return f"{gaps.mean():+.2f} ({gaps.mean() - half:+.2f}..{gaps.mean() + half:+.2f})"
+
+
+def main(seeds: int = 10, ratio: float = 0.2, epochs: int = 20, *sets: str) -> None:
     """Print a table a data set."""
     torch.set_num_threads(1)
-    for name in SETS:
-        data, base = rs.load_dataset(name), None
+    for name in sets or SETS:
+        data, done = rs.load_dataset(name), []
         print(f"\n{name}: {len(data.train)} rows, ratio {ratio:g}, {epochs} epochs, {seeds} seeds. {data.note}")
         for label, plan in plans(ratio).items():
             length = max(1, round(ratio * epochs)) if label == "full" else epochs
             runs = np.array([score(data, plan, seed, length) for seed in range(seeds)])
-            base = runs[:, 0] if base is None else base
-            gaps = runs[:, 0] - base
-            half = student.ppf(0.975, seeds - 1) * gaps.std(ddof=1) / math.sqrt(seeds)
+            done.append(runs[:, 0])
             rmse = f"  RMSE {runs[:, 1].mean():.3f}" if data.regression else ""
             print(
-                f"  {label:22} {runs[:, 0].mean():6.2f}  {gaps.mean():+.2f} ({gaps.mean() - half:+.2f}.."
-                f"{gaps.mean() + half:+.2f})  {runs[:, 2].mean():,.0f} samples{rmse}",
+                f"  {label:22} {runs[:, 0].mean():6.2f}  to random {gap(runs[:, 0], done[0])}"
+                f"  to the mixture {gap(runs[:, 0], done[min(1, len(done) - 1)])}"
+                f"  {runs[:, 2].mean():,.0f} samples{rmse}",
                 flush=True,
             )
 
 
 if __name__ == "__main__":
-    main(*(kind(text) for kind, text in zip((int, float, int), sys.argv[1:], strict=False)))
+    numbers = [kind(text) for kind, text in zip((int, float, int), sys.argv[1:4], strict=False)]
+    main(*numbers, *sys.argv[4:])

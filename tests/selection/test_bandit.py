@@ -1,4 +1,4 @@
-"""The bandit over metrics: its filter against dense conditioning, its draws, and what it finds in made-up worlds."""
+"""The bandit over metrics: its filter against dense conditioning, its draws, what it finds in made-up worlds."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_only_the_metrics_asked_for_are_drawn() -> None:
 def test_what_all_metrics_gain_alike_prefers_none() -> None:
     bandit = MetricBandit(40)
     for epoch in range(40):
-        bandit.learn({metric: (3 / (1 + epoch), 0.01) for metric in METRICS})
+        bandit.learn(dict.fromkeys(METRICS, (3 / (1 + epoch), 0.01)))
     assert max(picks(bandit).values()) < 2000 * 0.3
 
 
@@ -87,10 +87,13 @@ def test_the_best_is_found_though_gains_fall_and_only_the_chosen_are_seen() -> N
     for epoch in range(40):
         chosen.append(bandit.choose(generator(1, epoch, "bandit")))
         rng = generator(2, epoch)
-        common = 2 / (1 + epoch)
-        seen = {chosen[-1], "random"}
-        bandit.learn({m: (common + 0.5 * (m == "entropy") + 0.1 * rng.standard_normal(), 0.01) for m in seen})
-    assert Counter(chosen[20:])["entropy"] > 10  # by chance 4
+        seen = sorted({chosen[-1], "random"})
+        noise = 0.1 * rng.standard_normal(len(seen))
+        gains = [
+            2 / (1 + epoch) + (metric == "entropy") + extra for metric, extra in zip(seen, noise, strict=True)
+        ]
+        bandit.learn({metric: (gain, 0.01) for metric, gain in zip(seen, gains, strict=True)})
+    assert Counter(chosen[20:])["entropy"] > 12  # by chance 4
 
 
 def test_a_best_that_changes_is_followed() -> None:

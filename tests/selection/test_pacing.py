@@ -51,7 +51,9 @@ def test_more_change_takes_more_rows_and_less_fewer_up_to_the_bound() -> None:
         stirred.learn(0.3)
     calm.learn(0.15)
     stirred.learn(100.0)
-    assert calm.factor == pytest.approx(0.15 / np.average([0.3] * 10 + [0.15], weights=np.exp(-0.1 * np.arange(11)[::-1])))
+    assert calm.factor == pytest.approx(
+        0.15 / np.average([0.3] * 10 + [0.15], weights=np.exp(-0.1 * np.arange(11)[::-1]))
+    )
     assert calm.size(11, 1100) < 60
     assert stirred.factor == MOST
     assert stirred.size(11, 1100) == 200

@@ -14,7 +14,7 @@ from raysubset.errors import BudgetError, OptionsError, UnknownNameError
 from raysubset.selection.asp import ProxySampling
 from raysubset.selection.entries import ENTRIES
 from raysubset.selection.mixture import METRICS
-from raysubset.selection.plan import METRIC_CHOICES, SubsetPlan, steering_size
+from raysubset.selection.plan import SubsetPlan, steering_size
 from raysubset.selection.ratio import subset_sizes
 from raysubset.selection.timing import Every, Habits, Static, WarmStart
 from raysubset.selection.uniform import Full, UniformRandom
