@@ -37,8 +37,8 @@ def load_dataset(
 
     Args:
         name: cifar10, cifar100, mnist, fashion-mnist; embedded (5,000 MNIST digits), digits, breast-cancer, wine
-            or diabetes (`data.tabular`), always there; or the path of a folder with train.parquet or with images by
-            class.
+            or diabetes (`data.tabular`), always there; or the path of a folder with train.parquet or with images
+            by class.
         root: Data folder that must hold the set.
         download: Whether the network may be tried last.
         limit: Rows to keep of each split, stratified and without randomness; None keeps all.
