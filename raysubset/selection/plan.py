@@ -178,7 +178,7 @@ class SubsetPlan:
             if adaptive and self.probe == 0:
                 faults.append(f"probe=0 with {adaptive[0]}='adaptive', which learns from rows drawn uniformly")
         else:
-            only = [("probe", self.probe)] if self.probe else []
+            only: list[tuple[str, object]] = [("probe", self.probe)] if self.probe else []
             only += [("schedule", self.schedule)] if self.schedule == "adaptive" else []
             faults += [f"{name}={value!r} with selector={self.name!r}: for asp alone" for name, value in only]
         if self.schedule == "adaptive" and not faults and (self.habits.every != 1 or self.habits.warm_start):
