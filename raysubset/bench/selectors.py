@@ -14,18 +14,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter, process_time
+from typing import Any
 
 from raysubset.data.batches import ArraySource
 from raysubset.data.dataset import Dataset
 from raysubset.data.transform import Transform
-from raysubset.errors import BudgetError, OptionsError, SelectionError, SlowSelectorWarning
+from raysubset.errors import BudgetError, OptionsError, SelectionError, SlowSelectorWarning, UnknownNameError
 from raysubset.hpo.pairing import TrialSeeds
 from raysubset.proxy.service import SelectorService
 from raysubset.runtime.evidence import Evidence, gather_evidence
 from raysubset.runtime.trial import Trial, TrialSpec
 from raysubset.seeds import seed64
-from raysubset.selection.catalog import habits_of
-from raysubset.selection.plan import SubsetPlan
+from raysubset.selection.catalog import habits_of, known_selectors
+from raysubset.selection.plan import METRIC_CHOICES, SubsetPlan
+from raysubset.selection.ratio import SCHEDULES
 from raysubset.training.recipe import Recipe
 
 BASELINE = "adaptive-random"
@@ -87,17 +89,43 @@ class Outcome:
 
 
 def plan_for(name: str, ratio: float, study: Study) -> SubsetPlan:
-    """Return a selector's plan: its habits, but a choice every ``select_every`` epochs by those with a model."""
-    habits = habits_of(name)
-    whole = name == "full" or habits.prunes
-    return SubsetPlan(
-        selector=name,
+    """Return a contender's plan: its habits, but a choice every ``select_every`` epochs by those with a model.
+
+    Args:
+        name: SELECTOR, SELECTOR:METRIC, SELECTOR:SCHEDULE or SELECTOR:METRIC:SCHEDULE; else the metric is the
+            mixture and the schedule "static". A lone "adaptive" is a metric.
+        ratio: Mean share of the data.
+        study: What it is compared in.
+
+    Raises:
+        UnknownNameError: Selector, metric or schedule is none.
+    """
+    selector, *words = name.split(":")
+    if selector not in known_selectors():
+        raise UnknownNameError.of("selector", selector, known_selectors())
+    habits = habits_of(selector)
+    whole = selector == "full" or habits.prunes
+    plan = SubsetPlan(
+        selector=selector,
         ratio=1.0 if whole else ratio,
         schedule="static",
         first_epoch="full" if whole else "scheduled",
         select_every=study.select_every if habits.evidence == "model" else None,
         scout_epochs=study.scout_epochs,
     )
+    return replace(plan, **_said(words)) if words else plan
+
+
+def _said(words: Sequence[str]) -> dict[str, Any]:
+    """Return the plan's options that a contender's name says; a schedule that changes keeps the budget exactly."""
+    said: dict[str, Any] = {}
+    if words[0] in METRIC_CHOICES:
+        said, words = {"metric": words[0]}, words[1:]
+    if not words:
+        return said
+    if len(words) > 1 or words[0] not in SCHEDULES:
+        raise UnknownNameError.of("metric or schedule", ":".join(words), (*METRIC_CHOICES, *SCHEDULES))
+    return {**said, "schedule": words[0], "budget": "exact"}
 
 
 def affordable_epochs(plan: SubsetPlan, n: int, budget: float, most: int) -> int:

@@ -14,16 +14,16 @@ from raysubset.bench.selectors import BASELINE, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One selector at one ratio, against adaptive random with the same seeds.
+    """One contender at one ratio, against another one (adaptive random) with the same seeds.
 
     Attributes:
         selector, ratio: Which.
         seeds: Runs.
         accuracy: Mean, in [0, 1].
-        gap: Mean difference to adaptive random, paired by seed.
+        gap: Mean difference to the other one, paired by seed.
         low, high: Its 95 % Student interval; infinite for a single seed.
         samples: Mean share of the budget consumed.
-        wall: Median ratio of seconds (training and selection) to adaptive random's.
+        wall: Median ratio of seconds (training and selection) to the other's.
         cpu: The same of processor seconds.
         selection: Median share of the seconds that went into selection.
         evidence: Samples of the shared evidence, as a multiple of the budget.
@@ -50,10 +50,10 @@ class Row:
         return "better" if self.low > 0 else "worse" if self.high < 0 else "no difference shown"
 
 
-def compare(outcomes: Iterable[Outcome]) -> list[Row]:
-    """Return a row a selector and ratio, best gap first within a ratio."""
+def compare(outcomes: Iterable[Outcome], against: str = BASELINE) -> list[Row]:
+    """Return a row a contender and ratio, best gap to ``against`` first within a ratio."""
     done = list(outcomes)
-    base = {(o.ratio, o.seed): o for o in done if o.selector == BASELINE}
+    base = {(o.ratio, o.seed): o for o in done if o.selector == against}
     cells: dict[tuple[float, str], list[Outcome]] = {}
     for outcome in done:
         cells.setdefault((outcome.ratio, outcome.selector), []).append(outcome)

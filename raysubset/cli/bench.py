@@ -28,9 +28,12 @@ bench = typer.Typer(help="Measure what selection costs, and what it is worth.", 
 
 @bench.command("selectors")
 def selectors(
-    names: Annotated[list[str] | None, Argument(help="Selectors (default: all of the catalogue).")] = None,
+    names: Annotated[
+        list[str] | None, Argument(help="Selectors, or SELECTOR:METRIC:SCHEDULE (default: all of the catalogue).")
+    ] = None,
     data: Annotated[
-        str, Option(help="cifar10, cifar100, mnist, fashion-mnist, embedded or a folder.")
+        str,
+        Option(help="cifar10, cifar100, mnist, fashion-mnist, embedded, digits, breast-cancer, wine or a folder."),
     ] = "embedded",
     data_dir: Annotated[Path | None, Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
     limit: Annotated[int | None, Option(help="Use only so many rows of each split.")] = None,
@@ -43,24 +46,25 @@ def selectors(
     batch_size: Annotated[int, Option(help="Rows a batch.")] = 32,
     lr: Annotated[float, Option(help="Learning rate, cosine to 0.")] = 0.05,
     trials: Annotated[int, Option(help="Trials of a search that share scouts and embeddings.")] = 16,
+    against: Annotated[str, Option(help="What every other one is compared with.")] = "adaptive-random",
     out: Annotated[
         Path, Option(help="Outcomes, one JSON line each; a comparison goes on where it stopped.")
     ] = Path("selectors.jsonl"),
     as_json: Annotated[bool, Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
-    """Train one model on subsets of every selector, at equal samples, against adaptive random."""
-    for name in names or ():
-        if name not in known_selectors():
-            raise UnknownNameError.of("selector", name, known_selectors())
+    """Train one model on subsets of every selector, at equal samples, against adaptive random.
+
+    A name may say the metric and the schedule too: asp:loss, asp:adaptive:dynamic, adaptive-random:dynamic.
+    """
     loaded = load_dataset(data, data_dir, limit=limit, allow_fallback=False)
 
     import torch
 
-    from raysubset.bench.selectors import Study, run_study
+    from raysubset.bench.selectors import Study, plan_for, run_study
     from raysubset.bench.verdict import compare
 
     torch.set_num_threads(1)  # this process is ours
-    colour = loaded.input_shape[0] == 3
+    colour = len(loaded.input_shape) == 3 and loaded.input_shape[0] == 3
     recipe = Recipe(
         epochs=epochs,
         batch_size=batch_size,
@@ -80,9 +84,12 @@ def selectors(
         select_every=select_every,
         scout_epochs=scout_epochs,
     )
+    for name in (against, *(names or ())):
+        plan_for(name, study.ratios[0], study)  # a misspelt name must not wait for its turn
     console = Console(stderr=as_json)
-    outcomes = run_study(loaded, study, names or known_selectors(), out, lambda outcome: _tell(outcome, console))
-    rows = compare(outcomes)
+    contenders = (against, *(names or known_selectors()))
+    outcomes = run_study(loaded, study, contenders, out, lambda outcome: _tell(outcome, console))
+    rows = compare(outcomes, against)
     if as_json:
         print(json.dumps([{**asdict(row), "verdict": row.verdict} for row in rows], default=str))
         return

@@ -56,7 +56,7 @@ def corr(
         str, Option(help="adaptive-random, asp, craig, ...: see `raysubset select --list`.")
     ] = "adaptive-random",
     metric: Annotated[
-        str, Option(help="Of asp: mixture, gradient, loss, entropy, prediction or random.")
+        str, Option(help="Of asp: mixture, adaptive, or a single metric: loss, gradient, ...")
     ] = "mixture",
     schedule: Annotated[Schedule, Option(help="Subset sizes: large first, or all alike.")] = "dynamic",
     evaluate: Annotated[

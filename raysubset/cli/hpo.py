@@ -51,7 +51,7 @@ def hpo(
         float | None, Option(help="Share of the epochs whose budget is spent on all data first, in [0, 1).")
     ] = None,
     per_class: Annotated[bool, Option("--per-class", help="Keep the class shares in every subset.")] = False,
-    metric: Annotated[str, Option(help="mixture, gradient, loss, entropy, prediction or random.")] = "mixture",
+    metric: Annotated[str, Option(help="mixture, adaptive, or a single metric: loss, gradient, ...")] = "mixture",
     schedule: Annotated[Schedule, Option(help="Subset sizes: large first, or all alike.")] = "dynamic",
     first_epoch: Annotated[
         FirstEpochChoice, Option(help="auto is scheduled in a search; shared: told by earlier trials.")

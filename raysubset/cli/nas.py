@@ -49,7 +49,7 @@ def nas(
     limit: Annotated[int | None, Option(help="Rows of each split (default: the preset's).")] = None,
     ratio: Annotated[float, Option(help="Mean share of the data an epoch trains on, in (0, 1].")] = 0.5,
     selector: Annotated[str, Option(help="asp, adaptive-random, full, proxy-data-p1, ...")] = "asp",
-    metric: Annotated[str, Option(help="mixture, gradient, loss, entropy, prediction or random.")] = "mixture",
+    metric: Annotated[str, Option(help="mixture, adaptive, or a single metric: loss, gradient, ...")] = "mixture",
     schedule: Annotated[Schedule, Option(help="Subset sizes: large first, or all alike.")] = "dynamic",
     option: Annotated[
         list[str] | None, Option(help="NAME=VALUE, an option of the selector; may be repeated.")

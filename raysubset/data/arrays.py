@@ -2,7 +2,7 @@
 
 images    uint8[n, C, H, W], C in {1, 3}
 features  float32[n, ...], finite
-labels    int64[n]
+labels    int64[n] classes, or float32[n] targets of a regression, finite
 """
 
 from __future__ import annotations
@@ -57,6 +57,22 @@ def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         found = "both axis 1 and axis 3" if first else "neither axis 1 nor axis 3"
         raise DataError(f"Images of shape {images.shape}: {found} could hold the channels (size 1 or 3).")
     return images if first else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def as_targets(array: Any) -> NDArray[Any]:
+    """Return ``array`` as int64[n] labels, or floating values as float32[n] targets of a regression.
+
+    Raises:
+        DataError: Not one axis of numbers, or a target that is not finite in float32.
+    """
+    targets = np.asarray(array)
+    if targets.ndim != 1 or not np.issubdtype(targets.dtype, np.floating):
+        return as_labels(targets)
+    with np.errstate(over="ignore"):
+        values = targets.astype(np.float32, copy=False)
+    if not np.isfinite(values).all():
+        raise DataError(f"The target of row {int(np.isfinite(values).argmin())} is not finite in float32.")
+    return values
 
 
 def as_labels(array: Any) -> NDArray[np.int64]:

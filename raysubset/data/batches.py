@@ -85,7 +85,7 @@ class Batch:
 
     Attributes:
         inputs: float32[B, ...] on the device.
-        targets: int64[B] on the device.
+        targets: int64[B] labels on the device, float32[B] in a regression.
         index: int64[B], global row ids (numpy, on the host); -1 for a stand-in, see `data.shard`.
         weight: float32[B] on the device; the loss is mean(weight * loss of each sample).
         part: How these rows are part of a batch that several workers train on; None: they are all of it.

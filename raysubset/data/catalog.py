@@ -10,11 +10,12 @@ from pathlib import Path
 
 from raysubset.data.dataset import Dataset
 from raysubset.data.embedded import embedded_mnist
+from raysubset.data.tabular import LOADERS, bundled_table
 from raysubset.data.torchvision_files import COPIES, cache_folder, downloaded, on_disk
 from raysubset.errors import DatasetNotFoundError, OptionsError, UnknownNameError
 
 EMBEDDED = "embedded"
-NAMES = (*COPIES, EMBEDDED)
+NAMES = (*COPIES, EMBEDDED, *LOADERS)
 DATA_DIR_VARIABLE = "RAYSUBSET_DATA"
 
 Place = Callable[[], Dataset | str]  # the data set, or one phrase that says why it is not there
@@ -35,8 +36,9 @@ def load_dataset(
     <name>/train.parquet (and test.parquet), <name>/train/<class>/ (and test/ or val/), or torchvision's files.
 
     Args:
-        name: cifar10, cifar100, mnist, fashion-mnist, embedded (5,000 MNIST digits, always there), or the path
-            of a folder with train.parquet or with images by class.
+        name: cifar10, cifar100, mnist, fashion-mnist; embedded (5,000 MNIST digits), digits, breast-cancer, wine
+            or diabetes (`data.tabular`), always there; or the path of a folder with train.parquet or with images
+            by class.
         root: Data folder that must hold the set.
         download: Whether the network may be tried last.
         limit: Rows to keep of each split, stratified and without randomness; None keeps all.
@@ -54,6 +56,8 @@ def load_dataset(
     if name not in COPIES:
         if root is not None:
             raise OptionsError(f"root={str(root)!r} goes with {', '.join(COPIES)}, not with {name!r}.")
+        if name in LOADERS:
+            return _thinned(bundled_table(name), limit)
         return _thinned(embedded_mnist(), limit) if name == EMBEDDED else _from_path(name, limit)
     tried: list[str] = []
     for place in _places(name, root, download, limit):

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from raysubset.data.adapters import read_ray, read_torch
-from raysubset.data.arrays import as_inputs, as_labels, numbered_classes
+from raysubset.data.arrays import as_inputs, as_targets, numbered_classes
 from raysubset.data.folder import folder_layout, read_folder
 from raysubset.data.parquet import read_parquet
 from raysubset.data.split import thin
+from raysubset.data.text import hashed_words
 from raysubset.errors import DataError, OptionsError
 
 
@@ -25,14 +26,14 @@ class Split:
 
     Attributes:
         inputs: uint8[n, C, H, W] images or float32[n, ...] features.
-        labels: int64[n], >= 0.
+        labels: int64[n], >= 0; or float32[n], finite: the targets of a regression.
 
     Raises:
-        DataError: Empty, unequal lengths, another dtype or rank, or a negative label.
+        DataError: Empty, unequal lengths, another dtype or rank, a negative label, or a target that is not finite.
     """
 
     inputs: NDArray[Any]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
 
     def __post_init__(self) -> None:
         inputs, labels = self.inputs, self.labels
@@ -41,16 +42,26 @@ class Split:
             raise DataError(
                 f"Inputs must be uint8[n, C, H, W] or float32[n, ...], got {inputs.dtype}{inputs.shape}."
             )
-        if labels.dtype != np.int64 or labels.ndim != 1:
-            raise DataError(f"Labels must be int64[n], got {labels.dtype}{labels.shape}.")
+        if labels.dtype not in (np.int64, np.float32) or labels.ndim != 1:
+            raise DataError(
+                f"Labels must be int64[n], or float32[n] in a regression, got {labels.dtype}{labels.shape}."
+            )
         if len(inputs) != len(labels) or len(labels) == 0:
             raise DataError(f"Got {len(inputs)} inputs and {len(labels)} labels: need equally many, at least one.")
-        if labels.min() < 0:
+        if self.regression:
+            if not np.isfinite(labels).all():
+                raise DataError(f"The target of row {int(np.isfinite(labels).argmin())} is not finite.")
+        elif labels.min() < 0:
             row = int((labels < 0).argmax())
             raise DataError(f"Row {row} has label {labels[row]}: labels start at 0 (-1 often means unlabelled).")
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def regression(self) -> bool:
+        """True where targets are numbers, not classes."""
+        return self.labels.dtype == np.float32
 
     def take(self, rows: NDArray[np.int64]) -> Split:
         """Return the given rows, in that order, as a copy."""
@@ -59,18 +70,18 @@ class Split:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Train and test rows of one classification task.
+    """Train and test rows of one task: classification, or regression on float targets.
 
     Attributes:
         name: Short, for tables.
         train: The rows that are trained on (and split for validation).
         test: Rows for the last stage only, or None.
-        classes: Name of each label.
+        classes: Name of each label; () in a regression.
         source: Where it was read from, for people.
         note: One line the user should see, e.g. that a fallback was taken, else "".
 
     Raises:
-        DataError: A label has no class, or train and test differ in dtype or shape.
+        DataError: A label has no class, a regression has classes, or train and test differ in dtype or shape.
     """
 
     name: str
@@ -82,7 +93,11 @@ class Dataset:
 
     def __post_init__(self) -> None:
         for part, split in self._splits():
-            if split.labels.max() >= self.num_classes:
+            if split.regression != self.regression or (self.regression and self.classes):
+                raise DataError(
+                    f"{self.name}: {part} has {split.labels.dtype} targets, {len(self.classes)} classes."
+                )
+            if not self.regression and split.labels.max() >= self.num_classes:
                 row = int((split.labels >= self.num_classes).argmax())
                 raise DataError(
                     f"{self.name}, {part} row {row}: label {split.labels[row]}, allowed [0, {self.num_classes})."
@@ -97,8 +112,13 @@ class Dataset:
         return [("train", self.train)] + ([("test", self.test)] if self.test is not None else [])
 
     @property
+    def regression(self) -> bool:
+        """True where targets are numbers, not classes."""
+        return self.train.regression
+
+    @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """How many classes there are, 0 in a regression."""
         return len(self.classes)
 
     @property
@@ -153,7 +173,7 @@ class Dataset:
         Args:
             inputs: uint8 images (n, H, W), (n, H, W, C) or (n, C, H, W), or floating features (n, ...), which
                 become float32 (see `raysubset.data.arrays.as_inputs`).
-            labels: Integers (n,) in [0, classes).
+            labels: Integers (n,) in [0, classes), or floating targets (n,) of a regression, which become float32.
             test: The same for testing.
             classes: Class names; else "0", "1", ... up to the largest label.
             name: For tables.
@@ -161,8 +181,28 @@ class Dataset:
         Raises:
             DataError: See `as_inputs`, `Split` and `Dataset`.
         """
-        test_arrays = (as_inputs(test[0]), as_labels(test[1])) if test is not None else None
-        return cls._of(name, "arrays", (as_inputs(inputs), as_labels(labels)), test_arrays, classes)
+        test_arrays = (as_inputs(test[0]), as_targets(test[1])) if test is not None else None
+        return cls._of(name, "arrays", (as_inputs(inputs), as_targets(labels)), test_arrays, classes)
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Sequence[str],
+        labels: ArrayLike,
+        *,
+        test: tuple[Sequence[str], ArrayLike] | None = None,
+        features: int = 1024,
+        classes: Sequence[str] | None = None,
+        name: str = "texts",
+    ) -> Self:
+        """Take texts as bags of words, float32[n, features]; see `raysubset.data.text.hashed_words`.
+
+        Labels, test and classes are those of `from_arrays`.
+        """
+        words = hashed_words(texts, features)
+        held = None if test is None else (hashed_words(test[0], features), test[1])
+        made = cls.from_arrays(words, labels, test=held, classes=classes, name=name)
+        return replace(made, source=f"texts as {features} hashed words")
 
     @classmethod
     def from_torch(cls, train: Any, test: Any = None, *, name: str | None = None) -> Self:
@@ -241,11 +281,13 @@ class Dataset:
         cls,
         name: str,
         source: str,
-        train: tuple[NDArray[Any], NDArray[np.int64]],
-        test: tuple[NDArray[Any], NDArray[np.int64]] | None,
+        train: tuple[NDArray[Any], NDArray[Any]],
+        test: tuple[NDArray[Any], NDArray[Any]] | None,
         classes: Sequence[str] | None,
     ) -> Self:
         first, second = Split(*train), Split(*test) if test is not None else None
+        if first.regression:
+            return cls(name, first, second, tuple(classes or ()), source)
         names = classes or numbered_classes(first.labels, *([second.labels] if second is not None else []))
         return cls(name, first, second, tuple(names), source)
 

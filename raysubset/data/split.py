@@ -5,15 +5,17 @@ Both give each class its share by largest remainder, so that the total is met ex
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from raysubset.errors import OptionsError
+from raysubset.errors import DataError, OptionsError
 from raysubset.seeds import generator
 
 
 def stratified_split(
-    labels: NDArray[np.int64], fraction: float, seed: int
+    labels: NDArray[Any], fraction: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split rows into train and validation, every class in proportion.
 
@@ -29,9 +31,15 @@ def stratified_split(
 
     Raises:
         OptionsError: ``fraction`` outside (0, 1), or so extreme that one side would be empty.
+        DataError: The labels are targets of a regression.
 
     Cost: O(n log n + classes^2) time.
     """
+    if labels.dtype.kind == "f":
+        raise DataError(
+            "These targets are numbers, and a search judges classifiers by loss and accuracy. Train a regression "
+            "in a loop of your own, alone or in a Ray Tune trial: raysubset.Subset and epoch.loss."
+        )
     n = len(labels)
     total = round(fraction * n) if 0.0 < fraction < 1.0 else 0
     if not 0 < total < n:
@@ -45,11 +53,11 @@ def stratified_split(
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def thin(labels: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+def thin(labels: NDArray[Any], limit: int) -> NDArray[np.int64]:
     """Choose ``limit`` rows, every class in proportion, the first rows of each class; no randomness.
 
     Args:
-        labels: int64[n].
+        labels: int64[n]; targets of a regression are one class.
         limit: Rows to keep, >= 1; n or more keeps all.
 
     Returns:
@@ -62,7 +70,8 @@ def thin(labels: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
         raise OptionsError(f"limit={limit}: need at least 1 row.")
     if limit >= len(labels):
         return np.arange(len(labels), dtype=np.int64)
-    _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    strata = np.zeros(len(labels), dtype=np.int64) if labels.dtype.kind == "f" else labels
+    _, classes, sizes = np.unique(strata, return_inverse=True, return_counts=True)
     counts = _shares(sizes, limit, keep_some_out=False)
     return np.flatnonzero(_first_of_each_class(sizes, counts, np.argsort(classes, kind="stable")))
 

@@ -41,6 +41,8 @@ def check_shardable(plan: SubsetPlan) -> None:
         faults.append("per_class draws from each class by itself")
     if plan.deterministic:
         faults.append("deterministic breaks ties by a shuffle of all rows")
+    if plan.learns or plan.probe:
+        faults.append("an adaptive metric or schedule, and a probe, need all rows' losses and dates in one place")
     if plan.first_epoch == "shared":
         faults.append("first_epoch='shared' merges whole memories, need 'full' or 'scheduled'")
     if faults:

@@ -7,6 +7,10 @@ For logits z, p = softmax(z), target y (smoothed like the loss) and h the input 
     gradient_i  ||p_i - y_i||_2 ||h_i||_2    norm of dL_i/dW of the last layer: (p - y) h^T has rank one
     correct_i   argmax_k p_ik == label       (ties to the lowest class)
 
+For any other loss the gradient is ||dl_i/dz_i||_2 ||h_i||_2 by autograd over the last layer's outputs z alone; for
+the squared error that is 2 |z_i - y_i| ||h_i||_2. Entropy and correctness need class probabilities: of numbers to
+be predicted they are not defined, recorded as 0 and False, and refused as metrics (`SubsetPlan.for_targets`).
+
 Values are those of the augmented view in training mode, detached. Cost: O(B (K + d)) a batch, 13 bytes a sample.
 
 References:
@@ -49,6 +53,41 @@ def batch_signals(
     return torch.stack([losses.detach().float(), entropy, gradient, correct])
 
 
+def other_signals(
+    outputs: Tensor, targets: Tensor, losses: Tensor, feature_norm: Tensor, slopes: Tensor
+) -> Tensor:
+    """Return float32[4, B] as `batch_signals` does, for a loss that is not cross-entropy.
+
+    Args:
+        outputs: float[B, K] or [B].
+        targets: int64[B] classes (outputs are logits), or float[B].
+        losses: float[B].
+        feature_norm: float[B], ||h_i||_2.
+        slopes: float[B], ||dl_i/dz_i||_2.
+    """
+    gradient = slopes.float() * feature_norm
+    if targets.is_floating_point():
+        nothing = torch.zeros_like(gradient)
+        return torch.stack([losses.detach().float(), nothing, gradient, nothing])
+    loss, entropy, _, correct = batch_signals(outputs, targets, losses, feature_norm)
+    return torch.stack([loss, entropy, gradient, correct])
+
+
+def output_slopes(losses: Tensor, outputs: Tensor) -> Tensor:
+    """Return ||dl_i/dz_i||_2, float[B], detached; the graph stays for the backward pass to come.
+
+    Raises:
+        ModelError: The losses were not made of these outputs, or not with gradients.
+    """
+    try:
+        (slopes,) = torch.autograd.grad(losses.sum(), outputs, retain_graph=True)
+    except RuntimeError as error:
+        raise ModelError(
+            f"The gradient metric needs losses that are computed from the outputs given to epoch.loss: {error}"
+        ) from error
+    return slopes.detach().flatten(1).norm(dim=1) if slopes.ndim > 1 else slopes.detach().abs()
+
+
 class SignalLog:
     """The signals of an epoch. Batches are kept as they come and measured some thousand rows at a time.
 
@@ -62,7 +101,7 @@ class SignalLog:
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self._label_smoothing = label_smoothing
         self._index: list[NDArray[np.int64]] = []
-        self._pending: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self._pending: list[tuple[Tensor, ...]] = []
         self._pending_rows = 0
         self._measured: list[Tensor] = []
 
@@ -70,23 +109,34 @@ class SignalLog:
         return sum(len(rows) for rows in self._index)
 
     def add(
-        self, index: NDArray[np.int64], logits: Tensor, targets: Tensor, losses: Tensor, features: Tensor
+        self,
+        index: NDArray[np.int64],
+        logits: Tensor,
+        targets: Tensor,
+        losses: Tensor,
+        features: Tensor,
+        slopes: Tensor | None = None,
     ) -> None:
         """Take in one batch, detached: rows int64[B], logits[B, K], targets[B], losses[B], features[B, d].
 
-        A row of -1 stands for none: its signals are dropped.
+        A row of -1 stands for none: its signals are dropped. With ``slopes`` [B] (from `output_slopes`) the loss
+        is another than cross-entropy; an epoch has one loss.
         """
         self._index.append(index)
-        self._pending.append((logits, targets, losses, features))
+        self._pending.append((logits, targets, losses, features, *(() if slopes is None else (slopes,))))
         self._pending_rows += len(index)
         if self._pending_rows >= FLUSH_ROWS:
             self._measure()
 
     def _measure(self) -> None:
         with torch.no_grad():
-            logits, targets, losses, features = (torch.cat(part) for part in zip(*self._pending, strict=True))
+            logits, targets, losses, features, *slopes = map(torch.cat, zip(*self._pending, strict=True))
             norms = features.float().flatten(1).norm(dim=1)
-            self._measured.append(batch_signals(logits, targets, losses, norms, self._label_smoothing))
+            self._measured.append(
+                other_signals(logits, targets, losses, norms, *slopes)
+                if slopes
+                else batch_signals(logits, targets, losses, norms, self._label_smoothing)
+            )
         self._pending, self._pending_rows = [], 0
 
     def collect(self) -> EpochSignals:

@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysubset.errors import SelectorError
+from raysubset.proxy.adaptive import Adaptation
 from raysubset.proxy.memory import REMEMBERED, EpochSignals, ProxyMemory
 from raysubset.proxy.pool import Pool
 from raysubset.proxy.shared import Prior
+from raysubset.seeds import generator
 from raysubset.selection.mixture import METRICS
 from raysubset.selection.outputs import Outputs
 from raysubset.selection.plan import SubsetPlan, steering_size
@@ -92,6 +94,7 @@ class SubsetStream:
         self._pool, self._prior = pool, prior
         self._steering = pool.steering_rows(steering_size(spec.plan.habits.steering, len(pool)))
         self._outputs: tuple[int, Outputs] | None = None
+        self._adaptation = Adaptation(spec.plan, self.timetable, len(pool)) if spec.plan.learns else None
         self._active: EpochSubset | None = None
         self._recorded = -1
 
@@ -123,23 +126,36 @@ class SubsetStream:
                     f"Epoch {epoch} was asked for after epoch {active.epoch}: restore the stream first."
                 )
             if self.timetable.chosen_at[epoch] <= active.epoch:
-                self._active = replace(active, epoch=epoch)
-                return self._active
-        self._active = self._choose(epoch)
-        self._outputs = None  # tens of megabytes that nobody needs any more
-        return self._active
+                return self._serve(replace(active, epoch=epoch))
+        self._outputs, chosen = None, self._choose(epoch)  # outputs: tens of megabytes that nobody needs any more
+        return self._serve(chosen)
+
+    def _serve(self, subset: EpochSubset) -> EpochSubset:
+        self._active = subset
+        if self._adaptation is not None:
+            self._adaptation.served(subset.epoch, subset.metric, subset.size)
+        return subset
 
     def _choose(self, epoch: int) -> EpochSubset:
-        plan, n, size = self.spec.plan, len(self._pool), int(self.timetable.sizes[epoch])
+        plan, n, size = self.spec.plan, len(self._pool), self._size(epoch)
         known = epoch >= self.timetable.first_choice or (self._remembers_more and not plan.habits.warm_start)
         rows = np.delete(np.arange(n), self._steering)
         if size == len(rows) and not (known and plan.habits.prunes):
             return EpochSubset(epoch, Selection.uniform(rows, n), "full", size)
         if known and plan.habits.in_batch:
             return EpochSubset(epoch, Selection.uniform(rows, n), plan.name, size, self._chooser())
-        metric = plan.metric_at(epoch, self.spec.epochs, self.spec.seed) if known else "random"
+        metric = self._metric(epoch) if known else "random"
         selection = self._select(epoch, metric, size) if known else self._blind(epoch, rows, size)
         return EpochSubset(epoch, selection, metric, len(selection))
+
+    def _size(self, epoch: int) -> int:
+        return int(self.timetable.sizes[epoch]) if self._adaptation is None else self._adaptation.size(epoch)
+
+    def _metric(self, epoch: int) -> str:
+        plan, seed = self.spec.plan, self.spec.seed
+        if self._adaptation is not None and plan.metric == "adaptive":
+            return self._adaptation.metric(generator(seed, epoch, "bandit"))
+        return plan.metric_at(epoch, self.spec.epochs, seed)
 
     @property
     def _remembers_more(self) -> bool:
@@ -159,10 +175,22 @@ class SubsetStream:
             context = replace(context, signals={**context.signals, **self._remembered(metric)})
         if plan.habits.evidence == "model":
             context = self._observed(context, epoch)
-        if not len(self._steering):
+        apart = self._probe(epoch, size) if metric in METRICS else self._steering
+        if not len(apart):
             return selector.select(context, size, rng)
-        rows = np.delete(np.arange(len(self._pool)), self._steering)
-        return _spread(selector.select(context.restrict(rows), size, rng), rows, len(self._pool))
+        rows = np.delete(np.arange(len(self._pool)), apart)
+        if metric not in METRICS:
+            return _spread(selector.select(context.restrict(rows), size, rng), rows, len(self._pool))
+        chosen = selector.select(context.restrict(rows), size - len(apart), rng).indices
+        return Selection.uniform(np.concatenate([apart, rows[chosen]]), len(self._pool))
+
+    def _probe(self, epoch: int, size: int) -> NDArray[np.int64]:
+        """Return the rows of an informed epoch that are drawn uniformly, ascending; asked again, the same."""
+        plan, count = self.spec.plan, self.spec.plan.probe_size(size)
+        if not count:
+            return np.zeros(0, dtype=np.int64)
+        rng = generator(self.spec.seed, epoch, "probe")
+        return np.sort(plan.blind().select(self._pool.context, count, rng).indices)
 
     def _remembered(self, metric: str) -> dict[str, NDArray[np.float32]]:
         names = [metric] if metric in METRICS else [*REMEMBERED]
@@ -205,6 +233,10 @@ class SubsetStream:
         """Remember an epoch's signals; returns False (and changes nothing) if that epoch was recorded already."""
         if epoch <= self._recorded:
             return False
+        if self._adaptation is not None:
+            size = self._adaptation.informed_size(epoch)
+            probe = self._probe(int(self.timetable.chosen_at[epoch]), size) if size else None
+            self._adaptation.learn(epoch, self.memory, signals, probe)
         self.memory.record(epoch, signals)
         self._recorded = epoch
         self.epochs_recorded += 1
@@ -213,7 +245,8 @@ class SubsetStream:
     def state(self) -> dict[str, Any]:
         """Return all that the epochs to come depend on, ready for a checkpoint.
 
-        21 n + 12 m bytes for memory (13 n in float16) and subset, 4 n more and 4 kB for a prior.
+        21 n + 12 m bytes for memory (13 n in float16) and subset, 4 n more and 4 kB for a prior, n + 16 N for
+        what an adaptive plan has learnt.
         """
         active = self._active
         return {
@@ -222,6 +255,7 @@ class SubsetStream:
             "prior": None if self._prior is None else self._prior.state(),
             "epochs_recorded": self.epochs_recorded,
             "loss": self.loss,
+            "adaptation": None if self._adaptation is None else self._adaptation.state(),
             "active": None
             if active is None
             else {
@@ -247,6 +281,12 @@ class SubsetStream:
         self.memory, self._recorded, self._active = memory, int(state["recorded"]), None
         self._prior = None if (prior := state.get("prior")) is None else Prior.from_state(prior)
         self.epochs_recorded, self.loss = int(state.get("epochs_recorded", 0)), state.get("loss")
+        if self._adaptation is not None:
+            self._adaptation = Adaptation(self.spec.plan, self.timetable, len(memory))
+            if (learnt := state.get("adaptation")) is not None:
+                self._adaptation.restore(learnt)
+            elif self._recorded >= 0 and self.spec.plan.schedule == "adaptive":
+                raise SelectorError("This state does not say what was spent, which schedule='adaptive' must know.")
         if (active := state["active"]) is not None:
             selection = Selection(
                 np.asarray(active["indices"]),
@@ -261,8 +301,11 @@ class SubsetStream:
 
 
 def handed_on(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state of a stream that stands before epoch 0 and knows what the one in ``state`` knew."""
-    return {**state, "recorded": -1, "active": None}
+    """Return the state of a stream that stands before epoch 0 and knows what the one in ``state`` knew of rows.
+
+    What an adaptive plan has learnt of its own training ends with it.
+    """
+    return {**state, "recorded": -1, "active": None, "adaptation": None}
 
 
 def _spread(part: Selection, rows: NDArray[np.int64], pool_size: int) -> Selection:

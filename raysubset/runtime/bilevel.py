@@ -66,6 +66,11 @@ class BilevelTrial:
                 f"Selector {spec.plan.name!r} chooses rows inside each batch; a bilevel search needs the subset "
                 "before the epoch. Choose by epoch."
             )
+        if spec.plan.schedule == "adaptive":
+            raise OptionsError(
+                "schedule='adaptive' in a bilevel search: its two sides would size their epochs apart. Use "
+                "'dynamic' or 'static'."
+            )
         weights_recipe = spec.recipe
         self.epoch = self.samples_consumed = self._weight_samples = 0
         self._transform = replace(

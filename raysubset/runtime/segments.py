@@ -31,13 +31,20 @@ def plan_ladder(
         place: Of a prefix's rungs.
 
     Raises:
-        OptionsError: See `lay_out`; or a ratio ladder of a selector that takes no ratio.
+        OptionsError: See `lay_out`; or a ratio ladder of a selector that takes no ratio, or sizes that are not
+            known beforehand.
         BudgetError: See `lay_out` and `SubsetPlan.timetable`.
     """
     if options.mode == "ratio" and plan.selector in ("full", "infobatch"):
         raise OptionsError(
             f"mode='ratio' with selector={plan.selector!r}: it has no ratio to lower. Use mode='prefix' or "
             "'restart'."
+        )
+    if plan.schedule == "adaptive":
+        raise OptionsError(
+            "schedule='adaptive' in a search: rungs and budgets stand at samples that are known before a trial "
+            "begins, and here each trial sets its own. Use 'dynamic' or 'static' in a search, and 'adaptive' in a "
+            "training of its own (raysubset.Subset, raysubset bench selectors)."
         )
     return lay_out(
         options,
@@ -75,7 +82,9 @@ class LadderPlan(SubsetPlan):
             return SubsetPlan.metric_at(self, epoch, epochs, seed)
         tick = min(int(self.times[epoch] * TICKS), TICKS - 1)
         return draw_metric(
-            metric_probabilities(TICKS, self.order, self.sigma), tick, generator(seed, epoch, "metric")
+            metric_probabilities(TICKS, self.order, self.sigma, self.metrics),
+            tick,
+            generator(seed, epoch, "metric"),
         )
 
 

@@ -26,14 +26,14 @@ from raysubset.errors import SelectorError
 from raysubset.proxy.memory import EpochSignals
 from raysubset.proxy.observe import observe
 from raysubset.proxy.service import SelectorService
-from raysubset.proxy.signals import SignalLog, features_behind
+from raysubset.proxy.signals import SignalLog, features_behind, output_slopes
 from raysubset.proxy.stream import EpochSubset, StreamSpec
 from raysubset.runtime.batches import subset_batches
 from raysubset.runtime.client import RaySelector, SelectorClient, start_selector
 from raysubset.runtime.evidence import Evidence
 from raysubset.selection.plan import SubsetPlan
 from raysubset.selection.protocol import Context
-from raysubset.training.loss import weighted_cross_entropy
+from raysubset.training.loss import squared_error, weighted_cross_entropy, weighted_mean
 
 _serial = count()  # tells apart the subsets that one process opens
 
@@ -43,7 +43,8 @@ class Subset:
 
     Args:
         data: Its training split is the pool.
-        plan: How to choose; ``first_epoch="auto"`` means full here.
+        plan: How to choose; ``first_epoch="auto"`` means full here. On float targets (regression) a mixture is one
+            of random, gradient and loss, see `SubsetPlan.for_targets`.
         batch_size: Rows a batch.
         seed: Of selection, order and augmentation.
         device: Where batches go.
@@ -54,6 +55,7 @@ class Subset:
 
     Raises:
         SelectorError: The plan needs evidence and there is none.
+        OptionsError: The targets are no classes and the plan needs them.
     """
 
     def __init__(
@@ -69,7 +71,8 @@ class Subset:
         label_smoothing: float = 0.0,
         evidence: Evidence | None = None,
     ) -> None:
-        self.plan = plan.resolved("full")
+        plan = plan.resolved("full")
+        self.plan = plan.for_targets() if data.regression else plan
         self.transform = Transform.fit(data.train.inputs, flip=flip, crop_padding=crop_padding)
         self._source = ArraySource(data.train)
         self._batch_size, self._seed, self._device = batch_size, seed, device
@@ -79,7 +82,8 @@ class Subset:
                 f"Selector {self.plan.name!r} chooses by evidence gathered beforehand: give "
                 "evidence=raysubset.evidence_for(data, plan, model=...)."
             )
-        known = Context(len(data.train), data.train.labels) if evidence is None else evidence.context
+        labels = None if data.regression else data.train.labels
+        known = Context(len(data.train), labels) if evidence is None else evidence.context
         self._client, self._trial = _selector_for(data, known, "labels" if evidence is None else evidence.key)
         self._state: Mapping[str, Any] | None = None
         self._epoch = 0
@@ -164,19 +168,28 @@ class Epoch:
     def __iter__(self) -> Iterator[Batch]:
         return self._batches
 
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Return the batch's loss, mean(weight * cross-entropy), and remember what it says about each row.
+    def loss(self, logits: Tensor, batch: Batch, losses: Tensor | None = None) -> Tensor:
+        """Return the batch's loss, the weighted mean of each row's own, and remember what it says about each row.
 
         Args:
             logits: float[B, K], the output of the model's last ``nn.Linear``.
             batch: The batch they belong to.
+            losses: float[B], any per-sample loss of these outputs, with its graph (in PyTorch: reduction="none").
+                None: cross-entropy, or on float targets the squared error.
 
         Raises:
-            ModelError: The logits do not come straight from a linear layer.
+            ModelError: The logits do not come straight from a linear layer, or ``losses`` is not one value a
+                sample computed from them.
         """
-        mean, losses = weighted_cross_entropy(logits, batch.targets, batch.weight, self._label_smoothing)
+        if losses is None and not batch.targets.is_floating_point():
+            mean, losses = weighted_cross_entropy(logits, batch.targets, batch.weight, self._label_smoothing)
+            slopes = None
+        else:
+            own = squared_error(logits, batch.targets) if losses is None else losses
+            mean, losses = weighted_mean(lambda *_: own, logits, batch.targets, batch.weight)
+            slopes = output_slopes(own, logits) if self._records else None
         if self._records:
-            self._log.add(batch.index, logits.detach(), batch.targets, losses, features_behind(logits))
+            self._log.add(batch.index, logits.detach(), batch.targets, losses, features_behind(logits), slopes)
         return mean
 
     def signals(self) -> EpochSignals:

@@ -14,6 +14,8 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,16 +26,19 @@ METRICS: tuple[str, ...] = tuple(metric for group in GROUPS for metric in group)
 ORDERS: tuple[str, ...] = ("012", "021", "102", "120", "201", "210")
 
 
-def metric_probabilities(epochs: int, order: str = "012", sigma: float = 1 / 8) -> dict[str, NDArray[np.float64]]:
+def metric_probabilities(
+    epochs: int, order: str = "012", sigma: float = 1 / 8, metrics: Sequence[str] = METRICS
+) -> dict[str, NDArray[np.float64]]:
     """Return the probability of each metric at each epoch.
 
     Args:
         epochs: N, >= 1.
         order: Which group stands at 1/4, 2/4 and 3/4 of training: a permutation of "012".
         sigma: Width of the Gaussians as a share of training, > 0.
+        metrics: Those that take part, at least one; a group shares its turn among its own.
 
     Returns:
-        metric -> float64[epochs]; over the five metrics they sum to 1 at every epoch.
+        metric -> float64[epochs], 0 for those that take no part; over the five they sum to 1 at every epoch.
 
     Raises:
         OptionsError: epochs, order or sigma out of range.
@@ -47,13 +52,18 @@ def metric_probabilities(epochs: int, order: str = "012", sigma: float = 1 / 8) 
         faults.append(f"sigma={sigma!r}, need a finite number > 0 (1/8 is the default)")
     if faults:
         raise OptionsError.of("metric mixture", faults)
+    present = [[metric for metric in group if metric in metrics] for group in GROUPS]
     time = (np.arange(epochs) + 0.5) / epochs
     logits = np.empty((len(GROUPS), epochs))
     for slot, group in enumerate(order):
-        logits[int(group)] = -0.5 * ((time - (slot + 1) / 4) / sigma) ** 2
+        logits[int(group)] = -0.5 * ((time - (slot + 1) / 4) / sigma) ** 2 if present[int(group)] else -np.inf
     share = np.exp(logits - logits.max(axis=0))  # shifted: a narrow sigma must not underflow to 0 / 0
     share /= share.sum(axis=0)
-    return {metric: share[g] / len(group) for g, group in enumerate(GROUPS) for metric in group}
+    return {
+        metric: share[g] / len(present[g]) if metric in metrics else np.zeros(epochs)
+        for g, group in enumerate(GROUPS)
+        for metric in group
+    }
 
 
 def draw_metric(probabilities: dict[str, NDArray[np.float64]], epoch: int, rng: np.random.Generator) -> str:

@@ -24,10 +24,12 @@ FirstEpochChoice = Literal["auto", "full", "scheduled", "shared"]
 SharedWeight = Literal["equal", "score"]
 EvidenceChoice = Literal["auto", "none", "memory", "model", "scout", "embedding"]
 MemoryType = Literal["float32", "float16"]
-METRIC_CHOICES: tuple[str, ...] = ("mixture", *METRICS)
+METRIC_CHOICES: tuple[str, ...] = ("mixture", "adaptive", *METRICS)
 SHARED_WEIGHTS: tuple[SharedWeight, ...] = ("equal", "score")
 MEMORY_TYPES: tuple[MemoryType, ...] = ("float32", "float16")
 EMBEDDINGS: tuple[str, ...] = ("auto", "resnet50", "scout", "pca")
+WITH_CLASSES: tuple[str, ...] = ("prediction", "entropy")  # the metrics that only class probabilities have
+PROBE = 0.25  # of an epoch's rows, where something is learnt from them
 CONTROLS: tuple[str, ...] = ("adaptive-random", "random", "full")
 
 
@@ -39,9 +41,11 @@ class SubsetPlan:
         selector: A name of `selection.catalog` ("asp", "adaptive-random", "craig", ...), "module:name" of a class
             or function that gives a selector, or a selector object.
         options: The named selector's own options, by keyword.
-        metric: For asp: "mixture" or one of random, prediction, gradient, loss, entropy.
+        metric: For asp: one of random, prediction, gradient, loss, entropy; "mixture": one an epoch, by hand-set
+            phases; "adaptive": one an epoch, by the progress it makes, see `selection.bandit`.
         ratio: r, mean share of the data an epoch trains on, in (0, 1].
-        schedule: "dynamic" (large subsets first) or "static".
+        schedule: "dynamic" (large subsets first), "static", or, for asp, "adaptive": as many samples in all as
+            dynamic, more of them in epochs in which the ranking of the rows changes, see `selection.pacing`.
         budget: "paper" (about r N n samples, see `selection.ratio`) or "exact" (r N n).
         first_epoch: "full"; "scheduled"; "shared": sized as scheduled, and chosen by what earlier trials at the
             same selector remember, where there are any (asp and infobatch, which choose by memory); or "auto":
@@ -62,7 +66,10 @@ class SubsetPlan:
         scale: "none" (paper), "zscore" or "rank".
         per_class: Keep the class proportions (largest remainder) inside every subset.
         deterministic: The k most important rows instead of a draw.
+        metrics: Those that "mixture" and "adaptive" choose among, at least one.
         order, sigma: The mixture's phases, see `selection.mixture`.
+        probe: Share in [0, 1) of asp's rows that is drawn uniformly. An adaptive metric or schedule measures on
+            them, see `proxy.adaptive`. None: 1/4 for those, else 0.
         memory: What remembered values are kept in: "float32", or "float16" (13 bytes a row and trial instead of
             21; the rows drawn are the same but for one in ten thousand, see `proxy.memory`).
 
@@ -91,8 +98,10 @@ class SubsetPlan:
     scale: Scale = "none"
     per_class: bool = False
     deterministic: bool = False
+    metrics: tuple[str, ...] = METRICS
     order: str = "012"
     sigma: float = 1 / 8
+    probe: float | None = None
     memory: MemoryType = "float32"
 
     def __post_init__(self) -> None:
@@ -147,6 +156,7 @@ class SubsetPlan:
                 "budget='exact' needs select_every=1 and no warm start: kept sizes and whole epochs on everything "
                 "sum to something else"
             )
+        faults += self._faults_of_adapting() if not faults else []
         if self.first_epoch == "shared" and not faults and self.habits.evidence != "memory":
             faults.append(
                 f"first_epoch='shared' needs a selector that chooses by memory (asp, infobatch), {self.name!r} "
@@ -155,6 +165,26 @@ class SubsetPlan:
         if self.selector in ("full", "infobatch") and self.ratio != 1:
             why = "trains on everything" if self.selector == "full" else "decides itself how much to leave out"
             faults.append(f"selector={self.selector!r} {why}, so ratio must be 1, got {self.ratio!r}")
+        return faults
+
+    def _faults_of_adapting(self) -> list[str]:
+        faults = []
+        if self.probe is not None and not 0 <= self.probe < 1:
+            faults.append(f"probe={self.probe!r}, need a share in [0, 1)")
+        if not self.metrics or set(self.metrics) - set(METRICS):
+            faults.append(f"metrics={self.metrics!r}, need some of {', '.join(METRICS)}")
+        if self.selector == "asp":
+            adaptive = [name for name in ("metric", "schedule") if getattr(self, name) == "adaptive"]
+            if adaptive and self.probe == 0:
+                faults.append(f"probe=0 with {adaptive[0]}='adaptive', which learns from rows drawn uniformly")
+        else:
+            only: list[tuple[str, object]] = [("probe", self.probe)] if self.probe else []
+            only += [("schedule", self.schedule)] if self.schedule == "adaptive" else []
+            faults += [f"{name}={value!r} with selector={self.name!r}: for asp alone" for name, value in only]
+        if self.schedule == "adaptive" and not faults and (self.habits.every != 1 or self.habits.warm_start):
+            faults.append(
+                "schedule='adaptive' needs select_every=1 and no warm start: it sizes every epoch by itself"
+            )
         return faults
 
     @classmethod
@@ -169,6 +199,31 @@ class SubsetPlan:
         habits = self.habits
         known = habits.informed_at_start or habits.warm_start > 0
         return replace(self, first_epoch="scheduled" if known else first_epoch)
+
+    def for_targets(self) -> SubsetPlan:
+        """Return the plan for a task without classes (regression): what is left of it that is defined there.
+
+        Loss and gradient are; entropy and the count of wrong predictions are not, so a mixture has the others.
+
+        Raises:
+            OptionsError: The plan asks for what needs classes; all of it in one message.
+        """
+        faults = []
+        if self.selector not in ("asp", "infobatch", *CONTROLS):
+            faults.append(
+                f"selector={self.name!r} looks at class probabilities or labels; asp, infobatch and "
+                f"{', '.join(CONTROLS)} do not"
+            )
+        if self.per_class:
+            faults.append("per_class=True keeps class proportions")
+        if self.selector == "asp" and self.metric in WITH_CLASSES:
+            faults.append(f"metric={self.metric!r} is of class probabilities; random, gradient and loss are not")
+        left = tuple(metric for metric in self.metrics if metric not in WITH_CLASSES)
+        if self.selector == "asp" and not left:
+            faults.append(f"metrics={self.metrics!r} are all of class probabilities")
+        if faults:
+            raise OptionsError.of("SubsetPlan for targets that are no classes", faults)
+        return replace(self, metrics=left)
 
     @property
     def name(self) -> str:
@@ -189,8 +244,18 @@ class SubsetPlan:
     def is_adaptive(self) -> bool:
         """True where rows follow the signals of the training passes, so that they must be recorded."""
         if self.selector == "asp":
-            return self.metric != "random" and self.ratio < 1
+            return (self.metric != "random" or self.schedule == "adaptive") and self.ratio < 1
         return self.habits.evidence == "memory"
+
+    @property
+    def learns(self) -> bool:
+        """True where metrics or sizes follow what the training itself shows, so that none is known beforehand."""
+        return self.selector == "asp" and self.is_adaptive and "adaptive" in (self.metric, self.schedule)
+
+    def probe_size(self, size: int) -> int:
+        """Return how many of an epoch's rows are drawn uniformly: none, or at least one and not all."""
+        share = self.probe if self.probe is not None else PROBE if self.learns else 0.0
+        return min(max(1, round(share * size)), size - 1) if share else 0
 
     @property
     def shares_memory(self) -> bool:
@@ -229,6 +294,9 @@ class SubsetPlan:
             epoch: One at which a choice is made.
             epochs: N.
             seed: Of the subset noise; keyed, so asking twice gives the same.
+
+        Raises:
+            OptionsError: The metric is "adaptive": it follows what a stream has measured.
         """
         if self.selector == "full":
             return "full"
@@ -236,9 +304,11 @@ class SubsetPlan:
             return "random"
         if self.selector != "asp":
             return self.name
+        if self.metric == "adaptive":
+            raise OptionsError("metric='adaptive' is chosen by the stream, from what it has measured so far.")
         if self.metric != "mixture":
             return self.metric
-        probabilities = metric_probabilities(epochs, self.order, self.sigma)
+        probabilities = metric_probabilities(epochs, self.order, self.sigma, self.metrics)
         return draw_metric(probabilities, epoch, generator(seed, epoch, "metric"))
 
     def compose(self, metric: str = "random") -> Selector:

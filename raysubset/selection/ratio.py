@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from raysubset.errors import BudgetError
 
-Schedule = Literal["static", "dynamic"]
+Schedule = Literal["static", "dynamic", "adaptive"]
 Budget = Literal["paper", "exact"]
 FirstEpoch = Literal["full", "scheduled", "shared"]
 
-SCHEDULES: tuple[Schedule, ...] = ("static", "dynamic")
+SCHEDULES: tuple[Schedule, ...] = ("static", "dynamic", "adaptive")
 BUDGETS: tuple[Budget, ...] = ("paper", "exact")
 FIRST_EPOCHS: tuple[FirstEpoch, ...] = ("full", "scheduled", "shared")
 
@@ -42,7 +42,7 @@ def epoch_ratios(epochs: int, ratio: float, schedule: Schedule = "dynamic") -> N
     Args:
         epochs: N, planned epochs, >= 1.
         ratio: r, the mean share of the data, in (0, 1].
-        schedule: "static" or "dynamic".
+        schedule: "static", "dynamic", or "adaptive", which begins from the ratios of "dynamic".
 
     Returns:
         float64[epochs], each in (0, 1]; a single epoch gets ``ratio`` itself.
@@ -69,7 +69,8 @@ def subset_sizes(
         n: Rows in the pool, >= 1.
         epochs: N, planned epochs, >= 1.
         ratio: r, mean share of the data, in (0, 1].
-        schedule: "static" (the same size) or "dynamic" (large first, Algorithm 2).
+        schedule: "static" (the same size), "dynamic" (large first, Algorithm 2) or "adaptive" (that is planned as
+            dynamic, and each size is set anew in its turn, see `selection.pacing`).
         budget: "paper" (Algorithm 2 as printed) or "exact" (sizes sum to round(r N n)).
         first_epoch: "full" (Algorithm 1: epoch 0 sees everything), "scheduled" or "shared" (epoch 0 follows the
             ratio; by what its rows are chosen is not a question of size).

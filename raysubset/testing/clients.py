@@ -44,6 +44,7 @@ PLANS: dict[str, SubsetPlan] = {
         metric="loss", ratio=0.3, schedule="static", first_epoch="scheduled", scale="zscore"
     ),
     "prediction, every 3": SubsetPlan(metric="prediction", ratio=0.4, select_every=3),
+    "adaptive metric": SubsetPlan(metric="adaptive", ratio=0.6, first_epoch="scheduled"),
     "loss, float16": SubsetPlan(metric="loss", ratio=0.3, memory="float16"),
     "gradient, per class": SubsetPlan(metric="gradient", ratio=0.2, per_class=True, deterministic=True),
     "adaptive-random": SubsetPlan(selector="adaptive-random", ratio=0.25),

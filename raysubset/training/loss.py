@@ -40,6 +40,20 @@ def weighted_cross_entropy(
     return mean, label_part.detach() * on_label + even_part.detach() * on_each
 
 
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return (output - target)^2, float[B], of outputs [B] or [B, 1].
+
+    Raises:
+        ModelError: Not one output a sample.
+    """
+    if outputs.numel() != targets.numel():
+        raise ModelError(
+            f"The model's outputs are {tuple(outputs.shape)} where {len(targets)} targets want one each: end the "
+            "model with nn.Linear(..., 1), or give epoch.loss your own losses=."
+        )
+    return (outputs.reshape(targets.shape) - targets).square()
+
+
 def weighted_mean(loss: SampleLoss, logits: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean(w * l), to be differentiated, and l[B], detached, of any per-sample loss.
 

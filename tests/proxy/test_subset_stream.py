@@ -15,6 +15,7 @@ from raysubset.errors import SelectorError
 from raysubset.proxy.memory import EpochSignals
 from raysubset.proxy.pool import Pool
 from raysubset.proxy.stream import EpochSubset, StreamSpec, SubsetStream
+from raysubset.selection.mixture import METRICS
 from raysubset.selection.plan import METRIC_CHOICES, SubsetPlan
 from raysubset.selection.protocol import Context
 from raysubset.testing.clients import assert_same, signals_for
@@ -94,8 +95,12 @@ def test_sizes_and_metrics_are_those_of_the_plan(plan: SubsetPlan, seed: int) ->
     for subset, size in zip(served, sizes, strict=True):
         full = size == N
         at = int(plan.timetable(N, EPOCHS).chosen_at[subset.epoch])
-        informed = "random" if at == 0 else plan.metric_at(at, EPOCHS, seed)
-        assert subset.metric == ("full" if full else informed)
+        known = at > 0 and not (plan.selector == "asp" and plan.metric == "adaptive")
+        informed = plan.metric_at(at, EPOCHS, seed) if known else "random"
+        if at == 0 or full or known:
+            assert subset.metric == ("full" if full else informed)
+        else:
+            assert subset.metric in METRICS
         assert subset.ratio == size / N
         if full:
             assert subset.selection.indices.tolist() == list(range(N))
