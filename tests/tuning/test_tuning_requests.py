@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -212,17 +211,18 @@ def test_a_search_ends_a_trial_then_itself_and_goes_on_without_that_trial(tmp_pa
         assert (ended.status, ended.reason) == ("stopped", STOPPED_BY_REQUEST)
         until(lambda: asked(tmp_path / "s") == frozenset(), process)
         ask(tmp_path / "s", STOP_RUN)
-        assert process.wait(400) == 1
-        assert "InterruptedRunError: Run 's' was interrupted in stage 'search': stopped by request." in (
-            process.stderr.read()
-        )
+        _, said = process.communicate(timeout=400)
+        assert process.returncode == 1
+        assert "InterruptedRunError: Run 's' was interrupted in stage 'search': stopped by request." in said
     finally:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
+        process.stderr.close()
     assert Driver.read(tmp_path / "s").ended
     before = last_rows(tmp_path)
     assert any(row.status == "running" for row in before.values()) or len(before) < 6, "there is something to do"
     process = start(tmp_path, scheduler, "resume")
-    assert process.wait(900) == 0, process.stderr.read()[-2000:]
+    _, said = process.communicate(timeout=900)
+    assert process.returncode == 0, said[-2000:]
     rows = read_records(tmp_path / "s" / RECORDS_FILE).stage("search")
     assert max(row.epoch for row in rows if row.trial == "0001") == ended.epoch, "it was not trained on"
     after = last_rows(tmp_path)
