@@ -93,7 +93,7 @@ class RankTrace:
             RecordError: It is no trace.
         """
         try:
-            with np.load(file, allow_pickle=False) as kept:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
                 return cls(str(kept["metric"]), kept["rows"], kept["ranks"], kept["total"])
         except OSError as error:
             raise StorageError(f"Cannot read {file}: {error.strerror or error}.") from error
