@@ -93,7 +93,7 @@ class TrialRecord:
     Seconds are wall time on the trial's own process. A field that was not measured at this epoch is None.
 
     Attributes:
-        stage: "search", "search-full" (the comparison on all data), "retrain" or "retrain-full".
+        stage: "search", "search-full" (the comparison on all data), "retrain", "retrain-full", or of a study.
         trial: Trial id, unique inside a stage.
         epoch: Epochs finished so far (1 after the first).
         epochs: Epochs planned.
@@ -115,6 +115,8 @@ class TrialRecord:
         node: Id of the Ray node that trained the epoch (worker 0's node, of several), "" where it is not known.
         peak_bytes: Largest resident memory so far of the process that trained the epoch (worker 0's, of several;
             a process serves one trial after another), with the pages of shared memory that it touched.
+        test_loss, test_accuracy: The same on the test split, at the end of a training that nothing is chosen by
+            (stages "train..."); never of a search.
     """
 
     stage: str
@@ -139,6 +141,8 @@ class TrialRecord:
     val_accuracy: float | None = None
     node: str = ""
     peak_bytes: int | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
     schema: int = field(default=RECORD_SCHEMA)
 
     def to_json(self) -> str:

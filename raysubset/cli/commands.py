@@ -25,15 +25,19 @@ class Command(NamedTuple):
 
 
 COMMANDS: Mapping[str, Command] = {
+    "train": Command("train", "train", "Train on chosen subsets; compare their choice."),
     "hpo": Command("hpo", "hpo", "Search hyper-parameters, retrain the best, report."),
     "nas": Command("nas", "nas", "Search an architecture."),
     "subselnet": Command("subselnet", "subselnet", "Subsets for architectures never trained."),
     "corr": Command("corr", "corr", "How well subsets rank configurations."),
+    "ablate": Command("ablate", "ablate", "The mixture with one thing changed at a time."),
     "select": Command("select", "select", "Choose rows of plain arrays."),
     "simulate": Command("simulate", "simulate", "Schedulers on a virtual clock, nothing trained."),
     "bench": Command("bench", "bench", "Selectors and kernels, measured."),
     "hpo-dss": Command("studies", "hpo_dss", "The DSS paper's comparison of searches."),
     "hpo-table": Command("studies", "hpo_table", "ASP's tables 3 and 4 of searches."),
+    "table": Command("table", "table", "A paper's table beside our runs."),
+    "viz": Command("viz", "viz", "Rank traces, easy and hard rows, metrics."),
     "report": Command("report", "report", "Draw a run's report again."),
     "dashboard": Command("dashboard", "dashboard", "A live page over runs, in the browser."),
     "watch": Command("dashboard", "watch", "The same of one run, in the terminal."),

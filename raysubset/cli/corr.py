@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from rich.console import Console
-from rich.table import Table as RichTable
 from typer import Option
 
 from raysubset.cli.defaults import recipe_for, run_label, space_for
+from raysubset.cli.output import print_tables
 from raysubset.data.catalog import load_dataset
 from raysubset.errors import InterruptedRunError, OptionsError
 from raysubset.experiment import Experiment, Score, SearchOptions
 from raysubset.hpo.pairing import Pairing
+from raysubset.hpo.space import Space, choice
 from raysubset.report.rank_cells import STUDY_FILE, Calibration, Study
 from raysubset.selection.plan import SubsetPlan
 from raysubset.selection.ratio import Schedule
@@ -27,10 +29,30 @@ if TYPE_CHECKING:  # Ray Tune and PyTorch take seconds to import: a mistyped opt
     from raysubset.tuning.correlation import CorrelationStudy
     from raysubset.tuning.recorder import Listener
 
+ASP_WAYS = ("adaptive-random", "asp-loss", "asp-entropy", "asp-gradient", "asp-prediction", "asp-mixture")
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "small": {
+        "configs": 12, "ratios": "0.1,0.3", "pairing": "both", "repeats": 2, "full_seeds": 2, "epochs": 15,
+        "model": "resnet8", "limit": 4000, "plan": ["adaptive-random", "random", "asp-loss", "asp-mixture"],
+    },
+    "paper": {
+        "configs": 36, "ratios": "0.1,0.3,0.5,0.7,0.85", "pairing": "both", "repeats": 3, "full_seeds": 3,
+        "epochs": 200, "model": "resnet20", "grid": "asp36", "plan": list(ASP_WAYS),
+    },
+}  # fmt: skip
+"""What a preset fills in where nothing was said."""
+
+ASP_GRID: Space = {
+    "label_smoothing": choice([0.0, 0.1]),
+    "lr": choice([0.05, 0.1, 0.2]),
+    "flip": choice([0.25, 0.5, 0.75]),
+    "momentum": choice([0.8, 0.9]),
+}
+"""The 36 configurations of the ASP paper, section 4.4; how strongly it smooths labels is not said."""
+
 RATIOS, CALIBRATION_RATIOS = "0.02,0.05", "0.02,0.05,0.1,0.2,0.5"
 PAIRINGS, CALIBRATION_PAIRING = "none,subset,both", "both"
 THRESHOLD = 0.6
-LEAST_WIDTH = 104  # of the tables
 
 
 def corr(
@@ -52,12 +74,26 @@ def corr(
         int | None, Option(help="Draws of each ratio and pairing (default: 3, to calibrate 2).")
     ] = None,
     full_seeds: Annotated[int | None, Option(help="Seeds on all data (default: 2, to calibrate 1).")] = None,
+    plan: Annotated[
+        list[str] | None,
+        Option(
+            help="Compare ways of choosing rows: adaptive-random, asp-mixture, asp-loss, random, ...; repeat it. "
+            "The first is what the others are compared with."
+        ),
+    ] = None,
     selector: Annotated[
-        str, Option(help="adaptive-random, asp, craig, ...: see `raysubset select --list`.")
+        str, Option(help="Of one way: adaptive-random, asp, craig, ...: see `raysubset select --list`.")
     ] = "adaptive-random",
     metric: Annotated[
         str, Option(help="Of asp: mixture, adaptive, or a single metric: loss, gradient, ...")
     ] = "mixture",
+    preset: Annotated[
+        Literal["small", "paper"] | None,
+        Option(
+            help="The ASP paper's study, with adaptive random as the first way: an hour on two free cores, or its "
+            "36 configurations, ratios and epochs, for a GPU."
+        ),
+    ] = None,
     schedule: Annotated[Schedule, Option(help="Subset sizes: large first, or all alike.")] = "dynamic",
     evaluate: Annotated[
         str, Option(help="Judge at the end (rungs), or after all epochs, to see how early it ranks.")
@@ -74,6 +110,9 @@ def corr(
         Score | None, Option(help="What both sides are judged by, to calibrate (default: loss).")
     ] = None,
     space: Annotated[Path | None, Option(help="TOML file with the search space.")] = None,
+    grid: Annotated[
+        Literal["asp36"] | None, Option(help="asp36: the paper's 36 configurations in place of a space.")
+    ] = None,
     concurrency: Annotated[int, Option(help="Trials at a time (0: what the machine serves).")] = 0,
     seed: Annotated[int, Option(help="The seed of everything.")] = 0,
     name: Annotated[str | None, Option(help="Run name (default: data, model and time).")] = None,
@@ -87,23 +126,31 @@ def corr(
 ) -> None:
     """Train the same configurations on all the data and on subsets; say how alike they rank, with intervals.
 
-    Kendall's tau, Pearson, Spearman and the regret of the best, a row a ratio, pairing and score, beside the
-    ceiling: one seed on all data against another.
+    Kendall's tau, Pearson, Spearman and the regret of the best, a row a ratio, way of choosing rows, pairing and
+    score, beside the ceiling: one seed on all data against another.
     """
     console = Console(stderr=as_json)
     if resume and name is None:
         raise OptionsError("--resume needs the --name of the study to go on with.")
+    said = {
+        "configs": configs, "ratios": ratios, "pairing": pairing, "repeats": repeats, "full_seeds": full_seeds,
+        "epochs": epochs, "model": model, "limit": limit, "plan": plan, "grid": grid,
+    }  # fmt: skip
+    asked = _filled(preset, calibrate, said)
+    if asked["grid"] and space:
+        raise OptionsError("--grid and --space both say which configurations there are: give one of them.")
     options = StudyOptions(
-        configs=configs if configs is not None else 12 if calibrate else 30,
-        ratios=_numbers(ratios or (CALIBRATION_RATIOS if calibrate else RATIOS)),
-        pairings=cast("tuple[Pairing, ...]", _names(pairing or (CALIBRATION_PAIRING if calibrate else PAIRINGS))),
-        repeats=repeats if repeats is not None else 2 if calibrate else 3,
-        full_seeds=full_seeds if full_seeds is not None else 1 if calibrate else 2,
+        configs=asked["configs"],
+        ratios=_numbers(asked["ratios"]),
+        pairings=cast("tuple[Pairing, ...]", _names(asked["pairing"])),
+        repeats=asked["repeats"],
+        full_seeds=asked["full_seeds"],
+        ways=tuple(asked["plan"]),
         calibration=_calibration(calibrate, tau, hold, score, pairing),
     )
-    plan = SubsetPlan(selector=selector, metric=metric, ratio=max(options.ratios), schedule=schedule)
+    chosen = SubsetPlan(selector=selector, metric=metric, ratio=max(options.ratios), schedule=schedule)
     search = SearchOptions(scheduler="none", concurrency=concurrency, evaluate=evaluate)
-    loaded = load_dataset(data, data_dir, limit=limit, allow_fallback=True)
+    loaded = load_dataset(data, data_dir, limit=asked["limit"], allow_fallback=True)
     if loaded.note:
         console.print(loaded.note, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
@@ -116,13 +163,13 @@ def corr(
     if resume:
         study = open_study(open_run(root / str(name), loaded, listener))
     else:
-        preset = preset_for(loaded)
+        sizes = preset_for(loaded)
         experiment = Experiment(
             name=name or f"{run_label(loaded, data)}-ranks-{datetime.now():%Y%m%d-%H%M%S}",
-            model=model or preset.model,
-            plan=plan,
-            recipe=recipe_for(loaded, preset, epochs),
-            space=space_for(space, preset),
+            model=asked["model"] or sizes.model,
+            plan=chosen,
+            recipe=recipe_for(loaded, sizes, asked["epochs"]),
+            space=ASP_GRID if asked["grid"] else space_for(space, sizes),
             search=search,
             seed=seed,
         )
@@ -130,6 +177,20 @@ def corr(
         study = create_study(experiment, loaded, root, listener, options, command=command)
     _announce(study, console)
     _print(_measured(study), study, console, as_json)
+
+
+def _filled(preset: str | None, calibrate: bool, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in what was not said: by the preset, else by what the study is for."""
+    plain: dict[str, Any] = {
+        "configs": 12 if calibrate else 30,
+        "ratios": CALIBRATION_RATIOS if calibrate else RATIOS,
+        "pairing": CALIBRATION_PAIRING if calibrate else PAIRINGS,
+        "repeats": 2 if calibrate else 3,
+        "full_seeds": 1 if calibrate else 2,
+        "plan": [],
+    }
+    given = {name: value for name, value in said.items() if value is not None}
+    return {**dict.fromkeys(said), **plain, **PRESETS.get(preset or "", {}), **given}
 
 
 def _calibration(
@@ -174,7 +235,8 @@ def _announce(study: CorrelationStudy, console: Console) -> None:
     )
     most = "at most " if options.calibration else ""
     for line in (
-        f"{experiment.name}: {run.info.dataset}, {run.info.model}, {run.info.device}, {experiment.plan.name}",
+        f"{experiment.name}: {run.info.dataset}, {run.info.model}, {run.info.device}, "
+        f"{', '.join(options.ways) or experiment.plan.name}",
         f"{options.configs} configurations of {experiment.recipe.epochs} epochs, {options.full_seeds} times on "
         f"all data and {draws} times on subsets of ratio {', '.join(map(str, options.ratios))}",
         f"predicted: {most}{samples:,.0f} samples, {most}{duration(samples * pace)} of one worker",
@@ -205,18 +267,7 @@ def _print(measured: Study, study: CorrelationStudy, console: Console, as_json: 
         plain = json.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))
         print(json.dumps({"name": study.run.experiment.name, "report": str(report), **plain}))
         return
-    wide = Console(width=max(console.width, LEAST_WIDTH))
-    for table in study_tables(measured):
-        wide.print(_drawn(table.title, table.columns, table.rows))
+    print_tables(study_tables(measured), console)
     for label, value in study_facts(measured):
         console.print(f"{label}: {value}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
-
-
-def _drawn(title: str, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> RichTable:
-    table = RichTable(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 
 from raysubset.report.run_info import RUN_FILE, RunInfo
-from raysubset.report.tables import summary_rows
+from raysubset.report.tables import Table, summary_rows
+
+LEAST_WIDTH = 120  # of tables
 
 
 def print_summary(folder: Path, report: Path, console: Console, as_json: bool) -> None:
@@ -19,7 +22,7 @@ def print_summary(folder: Path, report: Path, console: Console, as_json: bool) -
         facts = json.loads(RunInfo.read(folder).to_json()) if (folder / RUN_FILE).exists() else {}
         print(json.dumps({**facts, "report": str(report), "summary": dict(rows)}))
         return
-    table = Table(show_header=False, box=None, padding=(0, 2))
+    table = RichTable(show_header=False, box=None, padding=(0, 2))
     for label, value in rows:
         table.add_row(label, value)
     console.print(table)
@@ -37,3 +40,15 @@ def _rows(folder: Path) -> list[tuple[str, str]]:
     if files := grid_files(folder):
         return [row for file in files for row in grid_facts(read_grid(file))]
     return summary_rows(folder)
+
+
+def print_tables(tables: Iterable[Table], console: Console) -> None:
+    """Print tables one under the other, at least `LEAST_WIDTH` columns wide."""
+    wide = Console(width=max(console.width, LEAST_WIDTH), stderr=console.stderr)
+    for table in tables:
+        drawn = RichTable(title=table.title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+        for column in table.columns:
+            drawn.add_column(column, overflow="fold")
+        for row in table.rows:
+            drawn.add_row(*row)
+        wide.print(drawn)

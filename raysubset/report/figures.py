@@ -17,7 +17,7 @@ from raysubset.report.wording import count, number, percent, seconds
 
 MAX_CURVES = 200  # lines beyond this many only blacken the figure and swell the page
 MAX_POINTS = 60  # points kept of one line
-_METRIC_COLOURS = {
+METRIC_COLOURS = {
     "full": GREY, "random": ORANGE, "gradient": BLUE, "loss": VERMILLION, "entropy": GREEN, "prediction": PURPLE,
 }  # fmt: skip
 
@@ -191,9 +191,7 @@ def _subsets(summary: Summary) -> Picture | None:
         base = [0.0] * len(mix)
         for metric in metrics:
             shares = [row.metrics.get(metric, 0) / sum(row.metrics.values()) for row in mix]
-            below.bar(
-                epochs, shares, bottom=base, color=_METRIC_COLOURS.get(metric, INK), label=metric, width=0.85
-            )
+            below.bar(epochs, shares, bottom=base, color=METRIC_COLOURS.get(metric, INK), label=metric, width=0.85)
             base = [a + b for a, b in zip(base, shares, strict=True)]
         below.set_ylabel("share of trials")
         below.set_xlabel("epoch")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from raysubset.report.atomic import write_text
+from raysubset.report.comparison import COMPARISON_FILE
+from raysubset.report.comparison_page import comparison_page
 from raysubset.report.grid_page import grid_files, grid_page, page_file, read_grid
 from raysubset.report.nas_info import NAS_FILE
 from raysubset.report.nas_page import nas_page, read_search
@@ -22,9 +24,9 @@ def write_report(folder: Path) -> Path:
     """Write ``folder``/report.html; the file appears in one step.
 
     What the folder holds decides what the page is about: a search of hyper-parameters (run.json), a study of rank
-    correlation (correlation.json beside it), an architecture search (nas.json), or a study of many searches
-    (study.json, study-T3.json, ...; a page each, named alike). What was interrupted gets a report that says so.
-    Equal inputs give equal bytes.
+    correlation (correlation.json beside it) or of trainings (comparison.json beside it), an architecture search
+    (nas.json), or a study of many searches (study.json, study-T3.json, ...; a page each, named alike). What was
+    interrupted gets a report that says so. Equal inputs give equal bytes.
 
     Returns:
         The path of the page; of several the last.
@@ -42,6 +44,8 @@ def write_report(folder: Path) -> Path:
         path = [write_grid_report(file) for file in grids][-1]
     elif (folder / STUDY_FILE).exists():
         write_text(path, render_page(study_page(RunInfo.read(folder), read_study(folder))))
+    elif (folder / COMPARISON_FILE).exists():
+        write_text(path, render_page(comparison_page(folder)))
     else:
         write_text(path, render_page(run_page(read_summary(folder))))
     return path

@@ -12,51 +12,11 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from raysubset.errors import UnknownNameError
+from raysubset.report.printed import LOST, Printed, PrintedTable
 
 Values = Sequence[float | None]
-LOST = "(lost)"  # a heading whose digits are not in the text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Printed:
-    """One printed number.
-
-    Attributes:
-        method: By this package's names; "subselnet" where the paper says "our" and not which variant.
-        quantity: What it is, with its unit.
-        at: Its column: size of the subset, RAR that was allowed, number of test cells, with what it was trained.
-        dataset: By this package's names; "" where it is not readable.
-        value: As printed; None is the paper's dash: no size of subset reached that accuracy.
-        spread: What follows the mean in appendix E.8, called a standard error there.
-    """
-
-    method: str
-    quantity: str
-    at: str
-    dataset: str
-    value: float | None
-    spread: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PrintedTable:
-    """One table.
-
-    Attributes:
-        where: Its number, and the section it stands in.
-        title: What it shows.
-        numbers: In printed order, row by row.
-        notes: What to know before comparing with it.
-    """
-
-    where: str
-    title: str
-    numbers: tuple[Printed, ...]
-    notes: tuple[str, ...]
-
 
 SPEED_UP, MEMORY, RAR, KL, ERROR = "speed-up", "GB min", "RAR", "KL, nats", "test error, %"
 MILESTONES = ("10 % RAR", "20 % RAR")

@@ -35,6 +35,7 @@ class Cell:
         name: Its stage in records.jsonl.
         full: Trained on all data.
         ratio: Mean share of the data an epoch trained on; 1 for ``full``.
+        way: How rows were chosen, where the study compares several; else "".
         pairing: Random numbers that its trials share.
         repeat: Of its ratio and pairing, or the number of its seed for ``full``; from 0.
         samples: Consumed by all its trials.
@@ -51,6 +52,7 @@ class Cell:
     samples: int
     wall_s: float
     scores: Mapping[str, Scores]
+    way: str = ""
 
     def goodness(self, score: str, at: str = END) -> NDArray[np.float64]:
         """Return float64[n], higher is better: accuracies, or losses negated; -inf for a failed configuration."""
@@ -105,10 +107,11 @@ class Study:
         """The cells on all data."""
         return tuple(cell for cell in self.cells if cell.full)
 
-    def subsets(self, ratio: float, pairing: str) -> tuple[Cell, ...]:
-        """Return the repeats of a ratio and pairing."""
+    def subsets(self, ratio: float, way: str, pairing: str) -> tuple[Cell, ...]:
+        """Return the repeats of a ratio, way and pairing."""
+        wanted = (ratio, way, pairing)
         return tuple(
-            cell for cell in self.cells if not cell.full and (cell.ratio, cell.pairing) == (ratio, pairing)
+            cell for cell in self.cells if not cell.full and (cell.ratio, cell.way, cell.pairing) == wanted
         )
 
     def write(self, folder: Path, derived: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from raysubset.report.records import Records
 from raysubset.report.run_info import RunInfo
 from raysubset.report.run_page import exact, notices, settings, subtitle
 from raysubset.report.summary import summarise
-from raysubset.report.svg import BLUE, GREEN, GREY, ORANGE, VERMILLION, Picture, canvas, render
+from raysubset.report.svg import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, Picture, canvas, render
 
 NOTE = (
     "tau is Kendall's tau-b between the scores on subsets and those on all data, mean over repeats and seeds: 1 "
@@ -29,6 +29,7 @@ NOTE = (
 )
 MISSING_NOTE = "Planned and not measured yet; all else on this page leaves them out. The same command goes on."
 _COLOURS = {"none": ORANGE, "subset": GREEN, "both": BLUE}
+_WAYS = (ORANGE, BLUE, GREEN, VERMILLION, PURPLE, GREY)  # of a study of several, in their order
 _STYLES = {"loss": ("-", "o"), "accuracy": ("--", "s")}
 
 
@@ -63,10 +64,18 @@ def _tau_over_ratio(study: Study) -> Picture | None:
     if not subsets:
         return None
     with canvas(height=4.2) as (figure, (axes,)):
-        lines = dict.fromkeys((row.pairing, row.score) for row in subsets)
-        for place, (pairing, score) in enumerate(lines):
+        ways = list(dict.fromkeys(row.way for row in subsets))
+        lines = dict.fromkeys((row.way, row.pairing, row.score) for row in subsets)
+        for place, line in enumerate(lines):
+            colour = (
+                _COLOURS.get(line[1], VERMILLION) if len(ways) == 1 else _WAYS[ways.index(line[0]) % len(_WAYS)]
+            )
             _line(
-                axes, [row for row in subsets if (row.pairing, row.score) == (pairing, score)], place, len(lines)
+                axes,
+                [row for row in subsets if (row.way, row.pairing, row.score) == line],
+                place,
+                len(lines),
+                colour,
             )
         for row in rows:
             if row.full:
@@ -77,7 +86,8 @@ def _tau_over_ratio(study: Study) -> Picture | None:
         figure.legend(loc="outside upper left", ncols=2, handlelength=1.8, columnspacing=1.2)
         svg = render(figure, "tau")
     words = "; ".join(
-        f"ratio {row.ratio:g}, pairing {row.pairing}, by {row.score}: {row.tau:.2f}" for row in subsets
+        f"ratio {row.ratio:g}, {row.way and row.way + ', '}pairing {row.pairing}, by {row.score}: {row.tau:.2f}"
+        for row in subsets
     )
     return Picture(
         slug="tau",
@@ -88,13 +98,13 @@ def _tau_over_ratio(study: Study) -> Picture | None:
     )
 
 
-def _line(axes: Axes, rows: Sequence[RankRow], place: int, lines: int) -> None:
-    """Draw one pairing and score, moved a little aside so that the bars of several do not hide each other."""
-    colour, (style, marker) = _COLOURS.get(rows[0].pairing, VERMILLION), _STYLES[rows[0].score]
+def _line(axes: Axes, rows: Sequence[RankRow], place: int, lines: int, colour: str) -> None:
+    """Draw one way, pairing and score, moved a little aside so that the bars of several do not hide each other."""
+    style, marker = _STYLES[rows[0].score]
     xs = [row.ratio * 1.02 ** (2 * place - lines + 1) for row in rows]
     ys = [row.tau for row in rows]
     axes.plot(xs, ys, style, color=colour, marker=marker, markersize=4.5, linewidth=1.4,
-              label=f"{rows[0].pairing}, by {rows[0].score}")  # fmt: skip
+              label=", ".join(filter(None, (rows[0].way, rows[0].pairing, f"by {rows[0].score}"))))  # fmt: skip
     spans = [row.over_configs or Estimate(row.tau, row.tau, row.tau) for row in rows]
     axes.vlines(xs, [span.low for span in spans], [span.high for span in spans], color=colour, linewidth=1.0)
 

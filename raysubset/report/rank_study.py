@@ -2,7 +2,6 @@
 
     tau      mean over repeats r and seeds f of tau(scores on subsets of r, scores on all data of f)
     ceiling  the same between the seeds of training on all data: no proxy can be expected to rank better
-    gain     tau of a pairing less tau without one, repeat by repeat
 
 Two intervals, never added up: over configurations (bootstrap: another draw from the space), over repeats (Student:
 another draw of subsets and initial weights, the configurations and the seeds on all data staying as they are).
@@ -12,9 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +30,6 @@ from raysubset.report.agreement import (
 from raysubset.report.intervals import Estimate, student
 from raysubset.report.rank_cells import END, SCORES, Calibration, Cell, Study
 
-UNPAIRED = "none"
-
 Vector = NDArray[np.float64]
 
 
@@ -43,7 +39,7 @@ class RankRow:
 
     Attributes:
         full: A ceiling: one seed on all data against the others.
-        ratio, pairing: Of the subsets.
+        ratio, way, pairing: Of the subsets.
         score: What the configurations are ranked by: validation "loss" or "accuracy".
         reference: What they are ranked by on all data, at the end.
         at: When ``score`` was taken: "end", or "epoch 1", ...
@@ -59,6 +55,7 @@ class RankRow:
 
     full: bool
     ratio: float
+    way: str
     pairing: str
     score: str
     reference: str
@@ -74,43 +71,24 @@ class RankRow:
     cost: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gain:
-    """What a pairing adds to tau.
-
-    Attributes:
-        ratio, pairing, score, reference: As in `RankRow`, at the end of training.
-        gain: Mean difference of tau to unpaired training; nan if either is not defined.
-        over_configs, over_repeats: gain with its 95 % intervals, see `RankRow`.
-    """
-
-    ratio: float
-    pairing: str
-    score: str
-    reference: str
-    gain: float
-    over_configs: Estimate | None
-    over_repeats: Estimate | None
-
-
 def rank_rows(study: Study) -> tuple[RankRow, ...]:
-    """Return a row for each ratio, pairing, score, reference and time of judging; the ceilings last.
+    """Return a row for each ratio, way, pairing, score, reference and time of judging; the ceilings last.
 
     Empty while nothing on all data is finished. Cost: 0.7 s for 30 configurations in 20 cells.
     """
     rows = []
-    for reference, score, (ratio, pairing) in product(SCORES[::-1], SCORES, _ways(study)):
-        cells = study.subsets(ratio, pairing)
+    for reference, score, kind in product(SCORES[::-1], SCORES, kinds(study)):
+        cells = study.subsets(*kind)
         for at in _times(cells):
             if row := _row(study, cells, score, reference, at):
                 rows.append(row)
     return (*rows, *(row for row in _ceilings(study) if row is not None))
 
 
-def _ways(study: Study) -> list[tuple[float, str]]:
-    """The ratios and pairings measured, by ratio, pairings in order of their first cell."""
-    ways = dict.fromkeys((cell.ratio, cell.pairing) for cell in study.cells if not cell.full)
-    return sorted(ways, key=lambda way: way[0])
+def kinds(study: Study) -> list[tuple[float, str, str]]:
+    """Return the ratios, ways and pairings measured, by ratio, the others in order of their first cell."""
+    found = dict.fromkeys((cell.ratio, cell.way, cell.pairing) for cell in study.cells if not cell.full)
+    return sorted(found, key=lambda kind: kind[0])
 
 
 def _times(cells: Sequence[Cell]) -> list[str]:
@@ -130,31 +108,32 @@ def _row(study: Study, cells: Sequence[Cell], score: str, reference: str, at: st
     """Compare each cell with all seeds on all data but itself."""
     if not study.full:
         return None
-    pairs = _pairs(study, cells, score, reference, at)
-    taus, resampled = _taus(pairs)
+    pairs = score_pairs(study, cells, score, reference, at)
+    taus, resampled = cell_taus(pairs)
     full = cells[0].full
     full_samples = sum(cell.samples for cell in study.full) / len(study.full)
     means = [(x, np.mean(ys, axis=0)) for x, ys in pairs]
     return RankRow(
         full=full,
         ratio=cells[0].ratio,
+        way=cells[0].way,
         pairing=cells[0].pairing,
         score=score,
         reference=reference,
         at=at,
         repeats=len(cells),
-        tau=_mean(taus),
-        over_configs=bootstrap_interval(_mean(taus), resampled.mean(axis=0), len(study.configs)),
+        tau=mean_of(taus),
+        over_configs=bootstrap_interval(mean_of(taus), resampled.mean(axis=0), len(study.configs)),
         over_repeats=None if full else student(taus),
-        pearson=_mean([pearson(x, y) for x, ys in pairs for y in ys]),
-        spearman=_mean([spearman(x, y) for x, ys in pairs for y in ys]),
-        regret=_mean([top_regret(x, y) for x, y in means]),
-        overlap=_mean([top_overlap(x, y) for x, y in means]),
+        pearson=mean_of([pearson(x, y) for x, ys in pairs for y in ys]),
+        spearman=mean_of([spearman(x, y) for x, ys in pairs for y in ys]),
+        regret=mean_of([top_regret(x, y) for x, y in means]),
+        overlap=mean_of([top_overlap(x, y) for x, y in means]),
         cost=sum(cell.samples for cell in cells) / len(cells) / full_samples,
     )
 
 
-def _pairs(
+def score_pairs(
     study: Study, cells: Sequence[Cell], score: str, reference: str, at: str = END
 ) -> list[tuple[Vector, list[Vector]]]:
     """Return each cell's scores with those that they are compared with."""
@@ -164,45 +143,17 @@ def _pairs(
     ]
 
 
-def _taus(pairs: Sequence[tuple[Vector, list[Vector]]]) -> tuple[list[float], Vector]:
+def cell_taus(pairs: Sequence[tuple[Vector, list[Vector]]]) -> tuple[list[float], Vector]:
     """Return each cell's tau, mean over what it is compared with, and float64[cells, b] of the resamples."""
     counts = resample_counts(len(pairs[0][0]))
-    taus = [_mean([kendall(x, y) for y in ys]) for x, ys in pairs]
+    taus = [mean_of([kendall(x, y) for y in ys]) for x, ys in pairs]
     resampled = [np.mean([kendall_resampled(x, y, counts) for y in ys], axis=0) for x, ys in pairs]
     return taus, np.stack(resampled)
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean_of(values: Sequence[float]) -> float:
+    """Return the mean, exact to the last digit; nan or an infinity among the values shows."""
     return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else float(np.mean(values))
-
-
-def gains(study: Study) -> tuple[Gain, ...]:
-    """Return what each pairing adds to tau over unpaired training, at the end, over the repeats both have."""
-    found = []
-    for reference, score, (ratio, pairing) in product(SCORES[::-1], SCORES, _ways(study)):
-        unpaired = {cell.repeat: cell for cell in study.subsets(ratio, UNPAIRED)}
-        paired = [cell for cell in study.subsets(ratio, pairing) if cell.repeat in unpaired]
-        if pairing == UNPAIRED or not paired or not study.full:
-            continue
-        ours, ours_resampled = _taus(_pairs(study, paired, score, reference))
-        base = [unpaired[cell.repeat] for cell in paired]
-        theirs, theirs_resampled = _taus(_pairs(study, base, score, reference))
-        differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-        resampled = (ours_resampled - theirs_resampled).mean(axis=0)
-        gain = _mean(differences)
-        over_configs = bootstrap_interval(gain, resampled, len(study.configs))
-        found.append(
-            Gain(
-                ratio=ratio,
-                pairing=pairing,
-                score=score,
-                reference=reference,
-                gain=gain,
-                over_configs=over_configs,
-                over_repeats=student(differences),
-            )
-        )
-    return tuple(found)
 
 
 def holds(row: RankRow, calibration: Calibration) -> bool:
@@ -216,9 +167,9 @@ def calibration_rows(study: Study, calibration: Calibration) -> tuple[RankRow, .
     """Return the rows that a calibration judges by, smallest ratio first: one score on both sides, at the end."""
     return tuple(
         row
-        for ratio, pairing in _ways(study)
+        for ratio, way, pairing in kinds(study)
         if pairing == calibration.pairing
-        and (row := _row(study, study.subsets(ratio, pairing), calibration.score, calibration.score, END))
+        and (row := _row(study, study.subsets(ratio, way, pairing), calibration.score, calibration.score, END))
     )
 
 
@@ -228,19 +179,3 @@ def recommended(study: Study) -> float | None:
     if asked is None:
         return None
     return next((row.ratio for row in calibration_rows(study, asked) if holds(row, asked)), None)
-
-
-def derived(study: Study) -> dict[str, Any]:
-    """Return rows, gains and the ratio recommended in JSON's types; what is not defined is null."""
-    return {
-        "rows": [_plain(row) for row in rank_rows(study)],
-        "gains": [_plain(gain) for gain in gains(study)],
-        "recommended_ratio": recommended(study),
-    }
-
-
-def _plain(row: RankRow | Gain) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in asdict(row).items()
-    }

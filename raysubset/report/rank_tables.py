@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from raysubset.report.intervals import Estimate
 from raysubset.report.rank_cells import END, SCORES, Study
-from raysubset.report.rank_study import RankRow, gains, rank_rows
+from raysubset.report.rank_gains import Gain, pairing_gains, way_gains
+from raysubset.report.rank_study import RankRow, rank_rows
 from raysubset.report.tables import Table
 from raysubset.report.wording import count, number, seconds
 
@@ -28,7 +29,8 @@ def study_tables(study: Study) -> tuple[Table, ...]:
     rows = rank_rows(study)
     tables = (
         *(_reference_table(rows, reference) for reference in SCORES[::-1]),
-        _gain_table(study),
+        _gain_table("What a way of choosing rows adds to tau", way_gains(study)),
+        _gain_table("What pairing adds to tau", pairing_gains(study)),
         _early_table(rows),
         _cell_table(study),
     )
@@ -41,6 +43,7 @@ def _reference_table(rows: Sequence[RankRow], reference: str) -> Table:
         f"Against the ranking by {reference} on all data",
         (
             "ratio",
+            "rows by",
             "pairing",
             "by",
             "tau",
@@ -70,8 +73,8 @@ def _reference_table(rows: Sequence[RankRow], reference: str) -> Table:
     )
 
 
-def _way(row: RankRow) -> tuple[str, str]:
-    return ("all", "ceiling") if row.full else (f"{row.ratio:g}", row.pairing)
+def _way(row: RankRow) -> tuple[str, str, str]:
+    return ("all", "-", "ceiling") if row.full else (f"{row.ratio:g}", row.way or "-", row.pairing)
 
 
 def _tau(value: float) -> str:
@@ -89,21 +92,23 @@ def _regret(row: RankRow) -> str:
     return f"{100 * row.regret:.2f}" if row.reference == "accuracy" else number(row.regret)
 
 
-def _gain_table(study: Study) -> Table:
+def _gain_table(title: str, gains: Sequence[Gain]) -> Table:
     return Table(
-        "What pairing adds to tau",
-        ("ratio", "pairing", "by", "against", "gain", "95 % configs", "95 % repeats"),
+        title,
+        ("ratio", "rows by", "pairing", "over", "by", "against", "gain", "95 % configs", "95 % repeats"),
         tuple(
             (
                 f"{gain.ratio:g}",
+                gain.way or "-",
                 gain.pairing,
+                gain.over,
                 gain.score,
                 gain.reference,
                 "-" if math.isnan(gain.gain) else f"{gain.gain:+.2f}",
                 _span(gain.over_configs),
                 _span(gain.over_repeats),
             )
-            for gain in gains(study)
+            for gain in gains
         ),
     )
 
@@ -111,7 +116,7 @@ def _gain_table(study: Study) -> Table:
 def _early_table(rows: Sequence[RankRow]) -> Table:
     return Table(
         "Judged before the end",
-        ("ratio", "pairing", "by", "against", "judged at", "tau", "95 % configs", "95 % repeats"),
+        ("ratio", "rows by", "pairing", "by", "against", "judged at", "tau", "95 % configs", "95 % repeats"),
         tuple(
             (
                 *_way(row),
@@ -131,11 +136,12 @@ def _early_table(rows: Sequence[RankRow]) -> Table:
 def _cell_table(study: Study) -> Table:
     return Table(
         "Trainings of all configurations",
-        ("stage", "ratio", "pairing", "samples", "wall time", "failed"),
+        ("stage", "ratio", "rows by", "pairing", "samples", "wall time", "failed"),
         tuple(
             (
                 cell.name,
                 f"{cell.ratio:g}",
+                cell.way or "-",
                 cell.pairing,
                 count(cell.samples),
                 seconds(cell.wall_s),

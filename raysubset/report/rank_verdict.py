@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from raysubset.report.rank_cells import END, Study
-from raysubset.report.rank_study import calibration_rows, gains, rank_rows, recommended
+from raysubset.report.rank_gains import Gain, pairing_gains, way_gains
+from raysubset.report.rank_study import RankRow, calibration_rows, rank_rows, recommended
 from raysubset.report.rank_words import interval_words, tau_words
 from raysubset.report.wording import count, percent
 
@@ -21,6 +22,7 @@ def study_facts(study: Study) -> list[tuple[str, str]]:
         ("samples, subsets", f"{count(on_subsets)} over {len(study.cells) - len(study.full)} trainings"),
         *([("samples, evidence", count(study.evidence_samples))] if study.evidence_samples else []),
         *([("calibration", calibration_words(study))] if study.calibration else []),
+        *(("ways of choosing rows", _gain_sentence(gain)) for gain in _telling(study)),
     ]
 
 
@@ -35,20 +37,49 @@ def study_found(study: Study) -> Iterator[str]:
                 yield f"Ceiling, one seed on all data by loss against another by accuracy: tau {words}."
             else:
                 yield (
-                    f"Ratio {row.ratio:g}, pairing {row.pairing}: the loss on subsets ranks {len(study.configs)} "
-                    f"configurations like the accuracy on all data with tau {words}, at {percent(row.cost)} of "
-                    "the cost."
+                    f"{_place(row).capitalize()}, pairing {row.pairing}: the loss on subsets ranks "
+                    f"{len(study.configs)} configurations like the accuracy on all data with tau "
+                    f"{words}, at {percent(row.cost)} of the cost."
                 )
+    yield from (_gain_sentence(gain) for gain in _telling(study) if _is_above(gain))
+
+
+def _place(row: RankRow | Gain) -> str:
+    return f"ratio {row.ratio:g}" + (f", {row.way}" if row.way else "")
+
+
+def _telling(study: Study) -> list[Gain]:
+    """The gains that sentences are made of: what a search ranks by against what is wanted of it."""
+    return [gain for gain in way_gains(study) if (gain.score, gain.reference) == ("loss", "accuracy")]
+
+
+def _is_above(gain: Gain) -> bool:
+    return gain.over_configs is not None and gain.over_configs.low > 0
+
+
+def _gain_sentence(gain: Gain) -> str:
+    """Say plainly whether a way of choosing rows ranks better than the first."""
+    interval = gain.over_configs
+    if interval is None:
+        verdict = "is not told from"
+    else:
+        verdict = "beats" if interval.low > 0 else "ranks worse than" if interval.high < 0 else "is not told from"
+    return (
+        f"{_place(gain).capitalize()}, pairing {gain.pairing}: {gain.way} {verdict} {gain.over} in ranking by "
+        f"loss what all data rank by accuracy: tau {gain.gain:+.2f} ({interval_words(interval)} over "
+        "configurations)."
+    )
 
 
 def study_against(study: Study) -> Iterator[str]:
     """Say what weakens it."""
-    for gain in gains(study):
+    for gain in pairing_gains(study):
         if gain.gain < 0:
             yield (
-                f"Pairing {gain.pairing} ranks worse than none at ratio {gain.ratio:g}, by {gain.score} against "
+                f"Pairing {gain.pairing} ranks worse than none at {_place(gain)}, by {gain.score} against "
                 f"{gain.reference}: {gain.gain:+.2f} ({interval_words(gain.over_configs)})."
             )
+    yield from (_gain_sentence(gain) for gain in _telling(study) if not _is_above(gain))
     if failed := sum(cell.failed for cell in study.cells):
         trainings = len(study.cells) * len(study.configs)
         yield f"{failed} of {trainings} trainings failed; each ranks last in its cell, tied with others that did."

@@ -14,13 +14,13 @@ from statistics import fmean
 
 from raysubset.errors import DataError, OptionsError
 from raysubset.report import study_table
+from raysubset.report.printed import Printed
 from raysubset.report.published_subselnet import (
     MEMORY,
     MILESTONES,
     RAR,
     SPEED_UP,
     TABLE_3,
-    Printed,
     printed_table,
     published_rar,
 )

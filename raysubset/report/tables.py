@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from raysubset.report.comparison import COMPARISON_FILE, read_comparison, read_trainings
 from raysubset.report.costs import StageCost, ratio
 from raysubset.report.rank_cells import STUDY_FILE, read_study
 from raysubset.report.rank_verdict import study_facts
@@ -48,6 +49,10 @@ def summary_rows(run_folder: Path) -> list[tuple[str, str]]:
     """
     if (run_folder / STUDY_FILE).exists():
         return study_facts(read_study(run_folder))
+    if (run_folder / COMPARISON_FILE).exists():
+        from raysubset.report.comparison_tables import comparison_facts  # its tables are made of this module's
+
+        return comparison_facts(comparison := read_comparison(run_folder), read_trainings(run_folder, comparison))
     return rows_of(read_summary(run_folder))
 
 

@@ -65,12 +65,17 @@ def _counted(block: object) -> NDArray[np.int64]:
     return pixel_counts(block_column(block, "input"))
 
 
-def rows_for_testing(data: AnyDataset) -> RowSource:
-    """Return the test rows: this is where those of a sharded data set are read.
+def stored_test_rows(data: AnyDataset) -> StoredSplit:
+    """Put the test rows into the object store: this is where those of a sharded data set are read.
 
     Raises:
         DataError: There are none.
     """
     if data.test is None:
         raise DataError(f"{data.name} has no test rows.")
-    return ArraySource(data.test) if isinstance(data.test, Split) else store_shards(data.test)[0].open()
+    return store_split(data.test) if isinstance(data.test, Split) else store_shards(data.test)[0]
+
+
+def rows_for_testing(data: AnyDataset) -> RowSource:
+    """Return the test rows in this process; see `stored_test_rows`."""
+    return ArraySource(data.test) if isinstance(data.test, Split) else stored_test_rows(data).open()

@@ -2,12 +2,14 @@
 
 full-<seed>                      all data; its seeds against each other are the ceiling
 r<ratio>-<pairing>-<repeat>      subsets; a repeat has its own subset noise and initial weights
+<way>-r<ratio>-<pairing>-<repeat>   the same, of a study of several ways of choosing rows
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from raysubset.errors import OptionsError, RecordError, SearchSpaceError
@@ -17,6 +19,7 @@ from raysubset.hpo.space import Space, Value, sample_space
 from raysubset.report.rank_cells import END, SCORES, Calibration, Cell
 from raysubset.report.trials import by_trial, score_of
 from raysubset.seeds import generator, seed64
+from raysubset.tuning.ways import plan_of
 from raysubset.types import TrialRecord
 
 ENDED = ("done", "failed")
@@ -32,11 +35,13 @@ class CellPlan:
     ratio: float
     pairing: Pairing
     repeat: int
+    way: str = ""
 
     @property
     def name(self) -> str:
         """The stage's name."""
-        return f"full-{self.repeat}" if self.full else f"r{self.ratio:g}-{self.pairing}-{self.repeat}"
+        drawn = f"r{self.ratio:g}-{self.pairing}-{self.repeat}"
+        return f"full-{self.repeat}" if self.full else f"{self.way}-{drawn}" if self.way else drawn
 
     def experiment(self, base: Experiment) -> Experiment:
         """Return the experiment of the cell.
@@ -48,6 +53,8 @@ class CellPlan:
         if self.full:
             return replace(base.on_full_data(), search=options, seed=seed64(base.seed, "full", self.repeat))
         plan = replace(base.plan, ratio=self.ratio)
+        if self.way:
+            plan = plan_of(self.way, self.ratio, plan.schedule, {"first_epoch": plan.first_epoch})
         return replace(base, plan=plan, search=options, seed=seed64(base.seed, "repeat", self.repeat))
 
 
@@ -61,6 +68,8 @@ class StudyOptions:
         pairings: Random numbers that the trials of a cell share.
         repeats: Of each ratio and pairing, >= 1.
         full_seeds: Seeds on all data, >= 1; the ceiling needs two.
+        ways: Of choosing rows, by the words of `tuning.ways`, the first of them what the others are compared with;
+            none: the experiment's plan.
         calibration: Go through the ratios from the smallest and stop at the first that does what this asks for.
 
     Raises:
@@ -72,6 +81,7 @@ class StudyOptions:
     pairings: tuple[Pairing, ...] = PAIRINGS[::-1]
     repeats: int = 3
     full_seeds: int = 2
+    ways: tuple[str, ...] = ()
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
@@ -87,6 +97,8 @@ class StudyOptions:
         for name, values in (("ratios", ratios), ("pairings", self.pairings)):
             if not values or len(set(values)) < len(values):
                 faults.append(f"{name}={', '.join(values) or 'none'}, need at least one, each once")
+        if len(set(self.ways)) < len(self.ways):
+            faults.append(f"ways={', '.join(self.ways)}, need each once")
         if faults := faults + self._calibration_faults():
             raise OptionsError.of("StudyOptions", faults)
 
@@ -103,23 +115,25 @@ class StudyOptions:
             faults.append(f"score={asked.score!r}, need one of {', '.join(SCORES)}")
         if self.pairings != (asked.pairing,):
             faults.append(f"pairings={', '.join(self.pairings)}, a calibration has one")
+        if len(self.ways) > 1:
+            faults.append(f"ways={', '.join(self.ways)}, a calibration has one plan")
         return faults
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> StudyOptions:
         """Read what ``asdict`` made and JSON kept."""
         asked = plain["calibration"]
-        lists = {name: tuple(plain[name]) for name in ("ratios", "pairings")}
+        lists = {name: tuple(plain[name]) for name in ("ratios", "pairings", "ways")}
         return cls(**{**plain, **lists, "calibration": Calibration(**asked) if asked else None})
 
     def plans(self) -> Iterator[CellPlan]:
-        """Yield the cells: all data first, then ratios from the smallest, each repeat under every pairing."""
+        """Yield the cells: all data first, then ratios from the smallest, each repeat every way and pairing."""
         for seed in range(self.full_seeds):
             yield CellPlan(True, 1.0, FULL_PAIRING, seed)
         for ratio in sorted(self.ratios):
             for repeat in range(self.repeats):
-                for pairing in self.pairings:
-                    yield CellPlan(False, ratio, pairing, repeat)
+                for way, pairing in product(self.ways or ("",), self.pairings):
+                    yield CellPlan(False, ratio, pairing, repeat, way)
 
     def samples(self, experiment: Experiment, n: int) -> int:
         """Return what all cells consume if no trial fails and none has its own number of epochs.
@@ -183,6 +197,7 @@ def cell_of(plan: CellPlan, rows: Sequence[TrialRecord], points: Sequence[Mappin
         name=plan.name,
         full=plan.full,
         ratio=plan.ratio,
+        way=plan.way,
         pairing=plan.pairing,
         repeat=plan.repeat,
         samples=sum(max(row.samples_consumed for row in reports) for reports in named),

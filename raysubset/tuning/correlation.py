@@ -18,8 +18,10 @@ from raysubset.data.split import stratified_split
 from raysubset.errors import InterruptedRunError, OptionsError
 from raysubset.experiment import Experiment
 from raysubset.report.rank_cells import Cell, Study
-from raysubset.report.rank_study import derived, recommended
+from raysubset.report.rank_gains import derived
+from raysubset.report.rank_study import recommended
 from raysubset.report.records import RECORDS_FILE, RecordWriter, read_records
+from raysubset.selection.plan import SubsetPlan
 from raysubset.tuning.cells import CellPlan, StudyOptions, cell_of, draw_points, is_complete
 from raysubset.tuning.opening import Drive
 from raysubset.tuning.recorder import Listener
@@ -56,11 +58,20 @@ def create_study(
     search = replace(experiment.search, search="random", scheduler="none", trials=options.configs, retrain=0)
     plan = replace(experiment.plan, ratio=max(options.ratios)).resolved("scheduled")
     experiment = replace(experiment, plan=plan, search=search)
+    if early := [way for way in options.ways if _plan_of(way, experiment).habits.informed_at_start]:
+        raise OptionsError(
+            f"{', '.join(early)}: chooses by evidence gathered beforehand, and the trials of a study share one "
+            "kind of it. Give it a study of its own, by --selector."
+        )
     train, _ = stratified_split(data.train.labels, experiment.validation, experiment.seed)
     options.samples(experiment, len(train))
     draw_points(experiment.space, options.configs, experiment.seed)
     run = create_run(experiment, data, root, listener, command=command, settings={SETTINGS_KEY: asdict(options)})
     return open_study(run)
+
+
+def _plan_of(way: str, experiment: Experiment) -> SubsetPlan:
+    return CellPlan(False, experiment.plan.ratio, "both", 0, way).experiment(experiment).plan
 
 
 def open_study(run: Run) -> CorrelationStudy:

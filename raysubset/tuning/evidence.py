@@ -34,14 +34,13 @@ class StoredEvidence:
 
 
 def shared_evidence(
-    folder: Path, experiment: Experiment, train: StoredSplit, transform: Transform, num_classes: int, slots: Slots
+    kept: Path, experiment: Experiment, train: StoredSplit, transform: Transform, num_classes: int, slots: Slots
 ) -> StoredEvidence:
-    """Return the evidence of a run: from its folder if it was gathered already, else gathered now.
+    """Return the evidence of a run: from the folder ``kept`` if it was gathered already, else gathered now.
 
     Raises:
         ModelError: The plan asks for pretrained weights that cannot be had.
     """
-    kept = folder / EVIDENCE_FOLDER
     if not experiment.plan.habits.informed_at_start:
         evidence = _gather_here(experiment, train, transform, num_classes)
     elif kept.exists():

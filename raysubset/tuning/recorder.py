@@ -87,6 +87,8 @@ class Recorder(Callback):
                 reason=self._why_stopped(trial) if stopped else result["reason"],
                 finished_s=self.elapsed_s,
                 seed=self._seed,
+                test_loss=result.get("test_loss"),
+                test_accuracy=result.get("test_accuracy"),
                 **{name: result[name] for name in _REPORTED},
             )
         )

@@ -19,6 +19,8 @@ from raysubset.errors import NonFiniteLossError
 from raysubset.experiment import Experiment
 from raysubset.hpo.fidelity import Ladder
 from raysubset.hpo.pairing import trial_seeds
+from raysubset.proxy.memory import ProxyMemory
+from raysubset.report.traces import RankTrace
 from raysubset.runtime.client import SelectorClient
 from raysubset.runtime.failure import ends_only_the_trial
 from raysubset.runtime.ladder import AnyTrial, make_trial
@@ -28,8 +30,11 @@ from raysubset.runtime.selectors import Selectors
 from raysubset.runtime.session import Slots
 from raysubset.runtime.store import StoredSplit
 from raysubset.runtime.trial import EpochReport, TrialSpec
+from raysubset.selection.plan import SubsetPlan
 from raysubset.training.evaluate import Evaluation
+from raysubset.training.recipe import Recipe
 from raysubset.training.team import ALONE, Team
+from raysubset.tuning.contest import Contest
 from raysubset.tuning.evidence import StoredEvidence
 
 
@@ -50,6 +55,7 @@ class StageSetting:
         checkpoint_every_s: Seconds between checkpoints: what a fault may cost.
         keep_final: Checkpoint the finished trial (its model is wanted afterwards).
         folder: Of Ray's own files of the stages, on storage that all nodes see.
+        contest: What the points of the trials stand for, where they are no configurations.
     """
 
     stage: str
@@ -65,6 +71,7 @@ class StageSetting:
     checkpoint_every_s: float
     keep_final: bool
     folder: str
+    contest: Contest | None = None
 
     @property
     def gpu(self) -> bool:
@@ -106,18 +113,26 @@ class TrialRunner:
         setting, experiment = self._setting, self._setting.experiment
         self.close()
         self._rung, self._score = -1, math.inf
+        recipe, plan, seed = self._entry(config["point"])
         spec = TrialSpec(
             trial=f"{experiment.name}/{setting.stage}/{config['trial']}",
             model=experiment.model,
-            recipe=experiment.recipe.with_config(config["point"]),
-            plan=experiment.plan,
-            seeds=trial_seeds(experiment.seed, config["trial"], experiment.search.pairing),
+            recipe=recipe,
+            plan=plan,
+            seeds=trial_seeds(seed, config["trial"], experiment.search.pairing),
             num_classes=setting.num_classes,
             device="cuda" if setting.gpu else "cpu",
         )
         self._trial = make_trial(
             spec, setting.ladder, self._train, self._validation, setting.transform, self._client, self._team
         )
+
+    def _entry(self, point: Mapping[str, Any]) -> tuple[Recipe, SubsetPlan, int]:
+        """Return how a point is trained, how it chooses its rows, and its seed."""
+        experiment, contest = self._setting.experiment, self._setting.contest
+        if contest is None:
+            return experiment.recipe.with_config(point), experiment.plan, experiment.seed
+        return experiment.recipe, *contest.entry(point)
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; a trial that diverged, or whose code fails, ends with its reason and an infinite score.
@@ -132,11 +147,13 @@ class TrialRunner:
             if self._team.size > 1 or not ends_only_the_trial(error):
                 raise
             return self._failure(f"{type(error).__name__}: {error}")
+        self._keep_ranks(report.epoch)
         rung = self._setting.ladder.rungs.reached(report.samples_consumed, report.epoch)
         reached = rung > self._rung
         due = reached or self.trial.done or self._setting.experiment.search.evaluate == "epochs"
         started = perf_counter()
         evaluation = self.trial.evaluate() if due else None
+        tested = self._test() if self.trial.done else None
         eval_s = perf_counter() - started
         if evaluation is not None:
             self._score = self._scored(evaluation)
@@ -144,18 +161,38 @@ class TrialRunner:
                 self._client.rate(self.trial.spec.trial, evaluation.loss)
         self._rung = max(rung, self._rung)
         return {
-            **self._fields(report, evaluation, eval_s),
+            **self._fields(report, evaluation, eval_s, tested),
             "rung": rung if reached else None,
             "status": "done" if self.trial.done else "running",
             "reason": "",
             "done": self.trial.done,
         }
 
+    def _keep_ranks(self, epoch: int) -> None:
+        """Add an epoch to the trial's rank trace, where one is asked for; epochs trained again count once."""
+        contest, spec = self._setting.contest, self.trial.spec
+        if contest is None or contest.traces is None or not spec.plan.is_adaptive:
+            return
+        memory = ProxyMemory.from_state(self._client.state(spec.trial)["memory"])
+        metric = "loss" if "loss" in memory.values else next(iter(memory.values))
+        _, stage, trial = spec.trial.rsplit("/", 2)
+        file = contest.traces / f"{stage}-{trial}.npz"
+        trace = RankTrace.read(file) if epoch > 1 and file.exists() else RankTrace.empty(len(memory), metric)
+        if len(trace.ranks) == epoch - 1:
+            trace.after(memory.importance(metric)).write(file)
+
+    def _test(self) -> Evaluation | None:
+        """Judge a finished trial on the test rows, where nothing will be chosen by its scores."""
+        contest = self._setting.contest
+        return None if contest is None or contest.test is None else self.trial.evaluate_on(contest.test.open())
+
     def _scored(self, evaluation: Evaluation) -> float:
         score = evaluation.loss if self._setting.experiment.search.score == "loss" else 1.0 - evaluation.accuracy
         return score if math.isfinite(score) else math.inf
 
-    def _fields(self, report: EpochReport, evaluation: Evaluation | None, eval_s: float) -> dict[str, Any]:
+    def _fields(
+        self, report: EpochReport, evaluation: Evaluation | None, eval_s: float, tested: Evaluation | None = None
+    ) -> dict[str, Any]:
         return {
             "score": self._score,
             "epoch": report.epoch,
@@ -170,6 +207,8 @@ class TrialRunner:
             "eval_s": eval_s,
             "val_loss": None if evaluation is None else evaluation.loss,
             "val_accuracy": None if evaluation is None else evaluation.accuracy,
+            "test_loss": None if tested is None else tested.loss,
+            "test_accuracy": None if tested is None else tested.accuracy,
             "node": ray.get_runtime_context().get_node_id(),
             "peak_bytes": peak_bytes(),
         }

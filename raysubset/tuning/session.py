@@ -23,7 +23,7 @@ from raysubset.runtime.selectors import Selectors, gpu_gains, start_selectors
 from raysubset.runtime.session import Slots, cluster_slots, ray_session
 from raysubset.seeds import seed64
 from raysubset.tuning.attendance import attended
-from raysubset.tuning.evidence import shared_evidence
+from raysubset.tuning.evidence import EVIDENCE_FOLDER, shared_evidence
 from raysubset.tuning.opening import Drive
 from raysubset.tuning.ranking import RankedTrial, rank_trials
 from raysubset.tuning.run import Run, split_rows
@@ -34,18 +34,26 @@ from raysubset.types import TrialRecord
 
 
 @contextmanager
-def open_session(run: Run, dashboard: bool = False) -> Iterator[Session]:
-    """Join or start Ray, put the data into its object store, start the selector; yields the stages."""
+def open_session(run: Run, dashboard: bool = False, evidence: str = EVIDENCE_FOLDER) -> Iterator[Session]:
+    """Join or start Ray, put the data into its object store, start the selector; yields the stages.
+
+    Args:
+        run: Its plan says what the selector wants to know beforehand.
+        dashboard: Start the Ray dashboard with a local session.
+        evidence: Folder in the run's where that is kept.
+    """
     options = run.experiment.search
     with attended(run.folder), ray_session(dashboard, teams=options.workers > 1):
         train, validation = split_rows(run.experiment, run.data)
         slots = cluster_slots(options.concurrency, options.workers, selector_gpu=_gpu_gains(run, len(train)))
         with _selectors(run, len(train), slots) as selectors:
             rows, held_out, transform = place(run.data, train, validation)
-            evidence = shared_evidence(run.folder, run.experiment, rows, transform, run.data.num_classes, slots)
-            settings = {**run.info.settings, "evidence": evidence.how, "evidence_samples": evidence.samples}
+            known = shared_evidence(
+                run.folder / evidence, run.experiment, rows, transform, run.data.num_classes, slots
+            )
+            settings = {**run.info.settings, "evidence": known.how, "evidence_samples": known.samples}
             run.note(settings=settings)
-            pool = Pool(rows, held_out, transform, run.data.num_classes, selectors, evidence)
+            pool = Pool(rows, held_out, transform, run.data.num_classes, selectors, known)
             yield Session(run, pool, slots)
 
 

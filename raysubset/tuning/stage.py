@@ -24,6 +24,7 @@ from raysubset.runtime.selectors import Selectors
 from raysubset.runtime.session import Slots
 from raysubset.runtime.store import StoredSplit
 from raysubset.tuning.attendance import StopRequests
+from raysubset.tuning.contest import Contest
 from raysubset.tuning.energy import EnergyMeter
 from raysubset.tuning.event_files import EventFiles
 from raysubset.tuning.evidence import StoredEvidence
@@ -86,6 +87,7 @@ def run_stage(
     listener: Listener,
     *,
     drive: Drive = SEARCHING,
+    contest: Contest | None = None,
     elapsed_s: float = 0.0,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
 ) -> StageOutcome:
@@ -100,6 +102,7 @@ def run_stage(
         writer: Where records go.
         listener: Follows the stage.
         drive: Points to train, or what takes the place of the named searcher and scheduler.
+        contest: What the points stand for, where they are no configurations.
         elapsed_s: Seconds spent on this stage in earlier sessions.
         checkpoint_every_s: Seconds of work that a fault may cost a trial.
     """
@@ -125,8 +128,11 @@ def run_stage(
         checkpoint_every_s=checkpoint_every_s,
         keep_final=keeps_models,
         folder=str((folder / "tune").resolve()),
+        contest=contest,
     )
     budget = min(search.ledger.samples, search.trials * ladder.rungs.levels[-1])
+    if contest is not None:
+        budget = contest.samples
     shared = SharedKeeper(pool.selectors.only, folder) if experiment.plan.shares_memory else None
     faults, cause = Faults(), ""
     trials: list[Trial] = []

@@ -142,7 +142,7 @@ def test_the_table_has_a_row_a_ratio_pairing_and_score(
     for expected in (
         "Against the ranking by accuracy on all data",
         "95 % configs 95 % repeats Pearson Spearman",
-        "all ceiling loss",
+        "all - ceiling loss",
         "What pairing adds to tau",
         "report: runs/t/report.html",
     ):

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from raysubset.errors import UnknownNameError
+from raysubset.report.printed import LOST
 from raysubset.report.published_subselnet import (
-    LOST,
     MEMORY,
     MILESTONES,
     RAR,

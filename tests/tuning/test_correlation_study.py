@@ -20,7 +20,8 @@ from raysubset.experiment import Experiment, SearchOptions
 from raysubset.hpo.space import choice, loguniform, uniform
 from raysubset.report.html import write_report
 from raysubset.report.rank_cells import STUDY_FILE, Calibration, Cell, Study, read_study
-from raysubset.report.rank_study import calibration_rows, gains, rank_rows, recommended
+from raysubset.report.rank_gains import pairing_gains, way_gains
+from raysubset.report.rank_study import calibration_rows, rank_rows, recommended
 from raysubset.report.rank_tables import study_tables
 from raysubset.report.rank_verdict import calibration_words, study_against, study_facts, study_unmeasured
 from raysubset.report.records import RECORDS_FILE, read_records
@@ -59,7 +60,10 @@ def experiment(**changes: Any) -> Experiment:
 class FakeStages:
     """Stages that train nothing: losses are a configuration's quality plus noise that falls with the ratio."""
 
-    def __init__(self, noise: float = 0.3, fails: tuple[str, ...] = (), dies_in: str = "") -> None:
+    def __init__(
+        self, noise: float = 0.3, fails: tuple[str, ...] = (), dies_in: str = "", asp_noise: float = 1.0
+    ) -> None:
+        self.asp_noise = asp_noise  # times the noise of the others
         self.noise, self.fails, self.dies_in = noise, fails, dies_in
         self.called: list[str] = []
         self.given: dict[str, dict[str, Any]] = {}
@@ -71,6 +75,7 @@ class FakeStages:
         self.given[stage] = {"experiment": experiment, "points": points, "elapsed_s": elapsed_s}
         (folder / "tune" / stage).mkdir(parents=True, exist_ok=True)
         spread = self.noise * (1 - experiment.plan.ratio) ** 2 + 0.02
+        spread *= self.asp_noise if experiment.plan.selector == "asp" else 1.0
         for number, point in enumerate(points):
             if stage == self.dies_in and number == 1:
                 return StageOutcome(StageInfo(1.0, 0, 1, False), True, {})
@@ -261,7 +266,7 @@ def test_a_row_s_interval_resamples_configurations_in_all_its_cells_alike(
     assert (row.over_configs.low, row.over_configs.high) == pytest.approx(
         tuple(np.nanquantile(both, (0.025, 0.975)))
     )
-    gain = next(g for g in gains(measured) if (g.score, g.reference) == ("loss", "loss"))
+    gain = next(g for g in pairing_gains(measured) if (g.score, g.reference) == ("loss", "loss"))
     expected = np.nanquantile(both - none, (0.025, 0.975))
     assert (gain.over_configs.low, gain.over_configs.high) == pytest.approx(tuple(expected))
 
@@ -272,7 +277,7 @@ def test_gains_are_paired_by_repeat(digits: Dataset, tmp_path: Path, stages: Any
     measured = study.measure(SESSION)
     by = vectors(study, "loss")
     taus = {(r.pairing, r.score, r.reference): r.tau for r in rank_rows(measured) if not r.full}
-    found = gains(measured)
+    found = pairing_gains(measured)
     assert {gain.pairing for gain in found} == {"subset", "both"}
     for gain in found:
         key = gain.score, gain.reference
@@ -287,6 +292,57 @@ def test_gains_are_paired_by_repeat(digits: Dataset, tmp_path: Path, stages: Any
             assert gain.over_repeats.high - gain.gain == pytest.approx(half)
     said = " ".join(study_against(measured))
     assert said.count("ranks worse than none") == sum(gain.gain < 0 for gain in found)
+
+
+def test_ways_are_compared_on_the_same_configurations_and_draws(
+    digits: Dataset, tmp_path: Path, stages: Any
+) -> None:
+    made = stages(asp_noise=8.0)
+    ways = ("adaptive-random", "asp-mixture")
+    study = study_in(tmp_path, digits, ratios=(0.1, 0.3), pairings=("both",), ways=ways, configs=12)
+    measured = study.measure(SESSION)
+    assert made.called[:2] == ["full-0", "full-1"]
+    assert set(made.called[2:]) == {f"{w}-r{r}-both-{k}" for w in ways for r in (0.1, 0.3) for k in (0, 1)}
+    base, other = (made.given[f"{way}-r0.3-both-1"]["experiment"] for way in ways)
+    assert (base.seed, base.plan.ratio, base.plan.schedule) == (other.seed, 0.3, other.plan.schedule)
+    assert (other.plan.metric, base.plan.selector) == ("mixture", "adaptive-random")
+    costs = [plan.timetable(540, 2).costs.sum() for plan in (base.plan, other.plan)]
+    assert costs[0] == costs[1]  # equal samples
+    by = vectors(study, "loss")
+
+    def tau(way: str, ratio: float, repeat: int) -> float:
+        mine = by[f"{way}-r{ratio}-both-{repeat}"]
+        return float(np.mean([stats.kendalltau(mine, by[f"full-{f}"]).statistic for f in (0, 1)]))
+
+    gains = {g.ratio: g for g in way_gains(measured) if (g.score, g.reference) == ("loss", "loss")}
+    assert set(gains) == {0.1, 0.3}
+    for ratio, gain in gains.items():
+        first, second = (tau("asp-mixture", ratio, k) - tau("adaptive-random", ratio, k) for k in (0, 1))
+        assert (gain.way, gain.over, gain.gain) == (
+            "asp-mixture",
+            "adaptive-random",
+            pytest.approx((first + second) / 2),
+        )
+        half = 12.706204736 * abs(first - second) / 2  # t(1), two-sided 95 %, from a table
+        assert gain.over_repeats.high - gain.gain == pytest.approx(half)
+        assert gain.over_configs.low <= gain.gain <= gain.over_configs.high
+    said = [value for label, value in study_facts(measured) if label == "ways of choosing rows"]
+    assert len(said) == 2
+    assert all("asp-mixture" in line and "adaptive-random in ranking by loss" in line for line in said)
+    assert read_study(study.run.folder) == measured
+    tables = {table.title: table for table in study_tables(measured)}
+    assert len(tables["What a way of choosing rows adds to tau"].rows) == 2 * 4
+    assert "asp-mixture" in write_report(study.run.folder).read_text(encoding="utf-8")
+
+
+def test_ways_that_a_study_cannot_have(digits: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(OptionsError, match="el2n: chooses by evidence gathered beforehand"):
+        study_in(tmp_path, digits, ways=("adaptive-random", "el2n"))
+    with pytest.raises(OptionsError, match="ways=asp-loss, asp-loss, need each once"):
+        StudyOptions(ways=("asp-loss", "asp-loss"))
+    with pytest.raises(OptionsError, match="a calibration has one plan"):
+        StudyOptions(ways=("adaptive-random", "asp-loss"), pairings=("both",), calibration=ASKED)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_scores_before_the_end_are_ranked_too(digits: Dataset, tmp_path: Path, stages: Any) -> None:
@@ -333,7 +389,7 @@ def test_equal_scores_leave_tau_undefined_and_the_file_valid(tmp_path: Path) -> 
     assert taus[("loss", "loss")] == pytest.approx(1)
     assert all(math.isnan(tau) for key, tau in taus.items() if key != ("loss", "loss"))
     (table, *_) = study_tables(study)
-    assert table.rows[0][3] == "-"
+    assert table.rows[0][4] == "-"
     study.write(tmp_path, {})
     assert read_study(tmp_path) == study
     assert cells[1].failed == 1
