@@ -76,6 +76,11 @@ class ShardedDataset:
                     f"{self.train.files.dtype}{self.input_shape}."
                 )
 
+    @property
+    def regression(self) -> bool:
+        """False: sharded data have classes."""
+        return False
+
     def _splits(self) -> list[tuple[str, ShardedSplit]]:
         return [("train", self.train)] + ([("test", self.test)] if self.test is not None else [])
 

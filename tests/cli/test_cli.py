@@ -31,7 +31,7 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
         (["--scheduler", "pbt"], "Known: asha, asha-promote, dasha"),
         (["--schedule", "linear"], "static"),
         (["--model", "resnet19"], "Did you mean 'resnet1"),
-        (["--data", "cifar11"], "Known: cifar10, cifar100, embedded"),
+        (["--data", "cifar11"], "Known: breast-cancer, cifar10, cifar100, diabetes"),
         (["--trials", "0"], "trials=0, need at least 1"),
         (["--epochs", "0"], "epochs=0"),
         (["--budget-epochs", "0.01"], "one trial needs"),

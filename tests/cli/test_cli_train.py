@@ -27,7 +27,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     ("options", "said"),
     [
         (["train", "--ratio", "0.1,0.3"], "several are for --compare"),
-        (["train", "--schedule", "fast"], "--schedule 'fast', need static, dynamic or both"),
+        (["train", "--schedule", "fast"], "--schedule 'fast', need static, dynamic, adaptive or both"),
         (["train", "--ratio", "a"], "--ratio 'a', need numbers and commas"),
         (["train", "--ratio", "0"], "need 0 < ratio <= 1"),
         (["train", "--selector", "aps"], "Did you mean 'asp'?"),

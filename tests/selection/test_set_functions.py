@@ -141,10 +141,12 @@ def test_float32_features_give_float32_right_gains(name: str, function: str) -> 
 def test_the_size_of_a_chunk_changes_nothing(name: str, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x = points(6, n=23)
     whole = [make(kernel_and_matrix(name, x)[0], 5) for make, _ in MAKERS.values()]
-    expected = [maximise(function, 5, "naive", RNG).rows.tolist() for function in whole]
+    expected = [maximise(function, 5, "naive", RNG).gains for function in whole]
     monkeypatch.setattr(pick_folds, "CELLS", cells)
     parts = [make(kernel_and_matrix(name, x)[0], 5) for make, _ in MAKERS.values()]
-    assert [maximise(function, 5, "naive", RNG).rows.tolist() for function in parts] == expected
+    found = [maximise(function, 5, "naive", RNG).gains for function in parts]
+    # not rows: two that cover nobody but each other gain the same, and the last bit of a sum decides
+    np.testing.assert_allclose(found, expected, rtol=FLOAT64)
 
 
 def test_column_sums_of_both_kernels() -> None:
