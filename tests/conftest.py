@@ -9,11 +9,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from raysubset.data.dataset import Dataset
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+settings.register_profile("no clock", deadline=None)  # a shared machine may stall any example
+settings.load_profile("no clock")
 
 
 @pytest.fixture(autouse=True, scope="session")

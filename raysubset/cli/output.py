@@ -32,8 +32,9 @@ def print_summary(folder: Path, report: Path, console: Console, as_json: bool) -
 def _rows(folder: Path) -> list[tuple[str, str]]:
     """Sum up what a folder holds: an architecture search, a study of searches, or a search or study of ranks."""
     from raysubset.report.grid_page import grid_facts, grid_files, read_grid
+    from raysubset.report.nas_folder import read_search
     from raysubset.report.nas_info import NAS_FILE
-    from raysubset.report.nas_page import nas_facts, read_search
+    from raysubset.report.nas_page import nas_facts
 
     if (folder / NAS_FILE).exists():
         return nas_facts(read_search(folder))

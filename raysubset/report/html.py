@@ -8,8 +8,9 @@ from raysubset.report.atomic import write_text
 from raysubset.report.comparison import COMPARISON_FILE
 from raysubset.report.comparison_page import comparison_page
 from raysubset.report.grid_page import grid_files, grid_page, page_file, read_grid
+from raysubset.report.nas_folder import read_search
 from raysubset.report.nas_info import NAS_FILE
-from raysubset.report.nas_page import nas_page, read_search
+from raysubset.report.nas_page import nas_page
 from raysubset.report.page import render_page
 from raysubset.report.rank_cells import STUDY_FILE, read_study
 from raysubset.report.rank_page import study_page

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from raysubset.errors import RecordError, StorageError
 from raysubset.report.atomic import write_text
+from raysubset.report.facts_file import build, finite, read_facts
 
 NAS_FILE = "nas.json"
 NAS_SCHEMA = 1
@@ -110,7 +109,7 @@ class NasInfo:
         Raises:
             StorageError: It cannot be written.
         """
-        write_text(folder / NAS_FILE, json.dumps(_finite(asdict(self)), indent=2) + "\n")
+        write_text(folder / NAS_FILE, json.dumps(finite(asdict(self)), indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -120,23 +119,8 @@ class NasInfo:
             StorageError: There is none, or it cannot be read.
             RecordError: It is not one of ours, or of another schema.
         """
-        path = folder / NAS_FILE
-        try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise StorageError(f"No architecture search in {folder}: {error.strerror or error}.") from error
-        except ValueError as error:
-            raise RecordError(f"{path} is not JSON: {error}.") from error
-        known = {one.name for one in fields(cls)}
-        if not isinstance(plain, dict) or plain.get("schema") != NAS_SCHEMA or set(plain) - known:
-            raise RecordError(f"{path} is no {NAS_FILE} of schema {NAS_SCHEMA}.")
+        plain = read_facts(folder / NAS_FILE, NAS_SCHEMA, "an architecture search")
         for part, kind in (("table", TableVerdict), ("agreement", RankAgreement)):
             if plain.get(part) is not None:
-                plain[part] = kind(**plain[part])
-        return cls(**plain)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+                plain[part] = build(kind, plain[part], f"{folder / NAS_FILE}, {part}")
+        return build(cls, plain, str(folder / NAS_FILE))

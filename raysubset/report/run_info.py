@@ -9,20 +9,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from raysubset.errors import RecordError, StorageError
+from raysubset.errors import RecordError
 from raysubset.report.atomic import write_text
+from raysubset.report.facts_file import build, finite, parse_facts, read_facts
 from raysubset.report.secrets import redacted
 
 RUN_FILE = "run.json"
 RUN_SCHEMA = 1
 SCORES = ("loss", "accuracy")
 STAGES = ("search", "search-full", "retrain", "retrain-full")
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +143,7 @@ class RunInfo:
 
     def to_json(self) -> str:
         """Return strict, indented JSON; non-finite floats become null."""
-        return json.dumps(_finite(asdict(self)), indent=2, allow_nan=False) + "\n"
+        return json.dumps(finite(asdict(self)), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> RunInfo:
@@ -153,21 +152,18 @@ class RunInfo:
         Raises:
             RecordError: Not JSON, another schema, fields missing, unknown or out of range.
         """
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise RecordError(f"Run facts are not JSON: {error}.") from error
-        if not isinstance(row, dict) or row.get("schema") != RUN_SCHEMA:
-            found = row.get("schema") if isinstance(row, dict) else type(row).__name__
-            raise RecordError(f"Run facts have schema {found!r}, this version reads {RUN_SCHEMA}.")
+        return cls._of(parse_facts(text, RUN_SCHEMA, "a run"))
+
+    @classmethod
+    def _of(cls, row: dict[str, Any]) -> RunInfo:
         for key in ("result", "result_full"):
             if row.get(key) is not None:
-                row[key] = _build(Result, row[key], key)
+                row[key] = build(Result, row[key], key)
         stages = row.get("stages", {})
         if not isinstance(stages, dict):
             raise RecordError(f"Run facts: stages must be a mapping, got {stages!r}.")
-        row["stages"] = {name: _build(StageInfo, facts, f"stages.{name}") for name, facts in stages.items()}
-        return _build(cls, row, "run")
+        row["stages"] = {name: build(StageInfo, facts, f"stages.{name}") for name, facts in stages.items()}
+        return build(cls, row, "run")
 
     def write(self, folder: Path) -> Path:
         """Write ``folder``/run.json in one step, secrets hidden, and return its path; raises StorageError."""
@@ -183,12 +179,10 @@ class RunInfo:
             RecordError: Its content is not that of a run; the message names the file.
         """
         path = folder / RUN_FILE
+        row = read_facts(path, RUN_SCHEMA, "a run")
         try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            message = f"Cannot read {path}: {error.strerror or error}. Is {folder} the folder of a run?"
-            raise StorageError(message) from error
-        except (RecordError, UnicodeDecodeError) as error:
+            return cls._of(row)
+        except RecordError as error:
             raise RecordError(f"{path}: {error}") from error
 
 
@@ -202,30 +196,3 @@ def _result_faults(key: str, result: Result | None, n_test: int) -> list[str]:
     if result.test_accuracy is not None and n_test == 0:
         faults.append(f"{key}.test_accuracy is given, but n_test is 0")
     return faults
-
-
-def _build(kind: type[_T], row: Any, where: str) -> _T:
-    """Make a dataclass from a JSON object, naming every missing and unknown field at once."""
-    if not isinstance(row, dict):
-        raise RecordError(f"{where} must be an object, got {row!r}.")
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    required = {name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING}
-    faults = [f"missing {name}" for name in sorted(required - set(row))]
-    faults += [f"unknown {name}" for name in sorted(set(row) - set(known))]
-    if faults:
-        raise RecordError(f"{where}: {'; '.join(faults)}. Fields: {', '.join(known)}.")
-    try:
-        return kind(**row)
-    except TypeError as error:
-        raise RecordError(f"{where}: a value has the wrong type ({error}).") from error
-
-
-def _finite(value: Any) -> Any:
-    """Strict JSON knows no NaN or infinity: they become None, inside mappings and lists too."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

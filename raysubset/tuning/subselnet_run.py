@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -27,9 +27,10 @@ import torch
 
 from raysubset.data.dataset import Dataset
 from raysubset.data.split import stratified_split
-from raysubset.errors import DataError, RecordError, StorageError
+from raysubset.errors import DataError, StorageError
 from raysubset.nas.network101 import network101
 from raysubset.report.atomic import write_text
+from raysubset.report.facts_file import build, read_facts
 from raysubset.subselnet.folds import Folds, draw_folds
 from raysubset.subselnet_experiment import SubSelNetExperiment
 from raysubset.tuning.nas_run import SplitRows
@@ -88,16 +89,7 @@ class FitInfo:
             RecordError: It is not one of ours, or of another schema.
         """
         path = folder / FIT_FILE
-        try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise StorageError(f"No fit of SubSelNet in {folder}: {error.strerror or error}.") from error
-        except ValueError as error:
-            raise RecordError(f"{path} is not JSON: {error}.") from error
-        known = {one.name for one in fields(cls)}
-        if not isinstance(plain, dict) or plain.get("schema") != FIT_SCHEMA or set(plain) - known:
-            raise RecordError(f"{path} is no {FIT_FILE} of schema {FIT_SCHEMA}.")
-        return cls(**plain)
+        return build(cls, read_facts(path, FIT_SCHEMA, "a fit of SubSelNet"), str(path))
 
 
 @dataclass(slots=True)
