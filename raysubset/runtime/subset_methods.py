@@ -3,6 +3,7 @@
 A method is one of three kinds:
 
     a sampler or control    reads what the fit foresees of the cell
+    a consensus             reads what the fit's supervisors say on average: the same for every cell
     a baseline              reads fixed features, or a network trained beforehand on all rows; its time is charged
     adaptive                chooses anew while the cell's network trains, by what that network says
 
@@ -34,13 +35,17 @@ from raysubset.selection.wrappers import PerClass
 from raysubset.subselnet.controls import CONTROLS, TRUE_LOSS
 from raysubset.subselnet.inductive import Prediction
 from raysubset.subselnet.predictor import SAMPLERS, ArchitecturePredictor
-from raysubset.subselnet.samplers import Released
+from raysubset.subselnet.samplers import LOSS, Gibbs, Released
 
 UNINFORMED: Mapping[str, Callable[[], Selector]] = {
     "random": UniformRandom,
     "random-per-class": lambda: PerClass(UniformRandom()),
     "facility-location": lambda: FacilityLocation(exact=True),  # on the fit's features: no architecture in it
 }
+CONSENSUS: Mapping[str, Callable[[float], Selector]] = {
+    "consensus-gibbs": Gibbs,
+    "consensus-gibbs-per-class": lambda entropy: PerClass(Gibbs(entropy)),
+}  # what a sampler on predictions is worth that ignore the architecture
 FITTED = (*SAMPLERS, "released", *CONTROLS)
 SCOUTS: Mapping[str, SubsetPlan] = {
     "pruning": SubsetPlan(selector="entropy", scout_model="resnet18", scout_epochs=5),
@@ -54,7 +59,7 @@ ADAPTIVE: Mapping[str, SubsetPlan] = {
     "glister": SubsetPlan(selector="glister", schedule="static"),
     "gradmatch": SubsetPlan(selector="gradmatch-per-batch", schedule="static"),
 }
-METHODS: tuple[str, ...] = (*UNINFORMED, *FITTED, *SCOUTS, *ADAPTIVE)
+METHODS: tuple[str, ...] = (*UNINFORMED, *FITTED, *CONSENSUS, *SCOUTS, *ADAPTIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,19 @@ class Chosen:
 
     rows: NDArray[np.int64]
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BankLosses:
+    """Losses that a bank of trained networks knows, float32[n] each, in nats; computed when they are asked for.
+
+    Attributes:
+        true: Of the cell's own network trained on everything, for the oracle.
+        consensus: Of the mean of the supervisors' predictions.
+    """
+
+    true: Callable[[], NDArray[np.float32]]
+    consensus: Callable[[], NDArray[np.float32]]
 
 
 def check_methods(names: tuple[str, ...]) -> None:
@@ -152,7 +170,7 @@ def choose(
     training: CellTraining,
     train: RowSource,
     predictor: ArchitecturePredictor,
-    true_losses: Callable[[], NDArray[np.float32]],
+    bank: BankLosses,
     scouted: Callable[[Scout], Evidence],
     options: MethodOptions,
 ) -> Chosen:
@@ -164,7 +182,7 @@ def choose(
         training: Of the cell; its seed names all draws.
         train: The rows.
         predictor: The fit.
-        true_losses: Gives float32[n], the losses of the cell's own network trained on everything, for the oracle.
+        bank: Gives losses to the oracle and to a consensus.
         scouted: Gives what a scout says; the seconds of its training are charged to the method, each time.
         options: See there.
 
@@ -182,6 +200,9 @@ def choose(
         found = scouted(Scout.of(method, training))
         started, before = perf_counter(), found.seconds
         chosen = scout_plan(method, options).compose().select(found.context, k, rng)
+    elif method in CONSENSUS:
+        context = Context(len(train), train.labels, {LOSS: bank.consensus()})
+        chosen = CONSENSUS[method](options.entropy).select(context, k, rng)
     elif method in UNINFORMED:
         context = Context(len(train), train.labels, features=predictor.features)
         chosen = UNINFORMED[method]().select(context, k, rng)
@@ -189,7 +210,7 @@ def choose(
         seen = predictor.predict(Cell101.parse(training.cell))
         context = predictor.context(seen)
         if method.startswith(f"bottom-{TRUE_LOSS}"):
-            context = replace(context, signals={**context.signals, TRUE_LOSS: true_losses()})
+            context = replace(context, signals={**context.signals, TRUE_LOSS: bank.true()})
         chosen = _fitted(method, predictor, seen, options).select(context, k, rng)
     return Chosen(chosen.indices, before + perf_counter() - started)
 

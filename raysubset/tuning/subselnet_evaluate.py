@@ -28,6 +28,7 @@ from raysubset.runtime.store import StoredSplit, store_split
 from raysubset.runtime.subset_methods import (
     ADAPTIVE,
     SCOUTS,
+    BankLosses,
     Chosen,
     MethodOptions,
     Scout,
@@ -42,6 +43,7 @@ from raysubset.selection.plan import SubsetPlan
 from raysubset.selection.scores import loss
 from raysubset.subselnet.bank import LogitBank
 from raysubset.subselnet.selector import open_predictor
+from raysubset.subselnet.supervision import InstanceMeans
 from raysubset.training.evaluate import evaluate
 from raysubset.tuning.artefacts import Artefact
 from raysubset.tuning.kept_scouts import KeptScouts
@@ -118,6 +120,7 @@ class _Setting:
     folder: Path
     training: CellTraining
     bank: LogitBank
+    supervisors: int
     train: StoredSplit
     validation: StoredSplit
     test: StoredSplit
@@ -153,7 +156,17 @@ def evaluate_fit(
             training = cell_training(run, "", SubsetPlan.full(), slots)
             test = store_split(run.data.test)
             scouts = KeptScouts(run.folder, run.info.fingerprint, training, options.chosen)
-            setting = _Setting(run.folder, training, bank, *placed[:2], test, placed.transform, options, scouts)
+            setting = _Setting(
+                run.folder,
+                training,
+                bank,
+                len(run.folds.train),
+                *placed[:2],
+                test,
+                placed.transform,
+                options,
+                scouts,
+            )
             asked = [
                 Scout.of(piece.method, _seeded(training, piece)) for piece in missing if piece.method in SCOUTS
             ]
@@ -264,7 +277,11 @@ def _trained(
         logits = setting.bank.logits(setting.bank.cells.index(piece.cell))
         return np.asarray(loss(logits, train.labels), dtype=np.float32)
 
-    predictor = open_predictor(setting.folder)
+    def consensus() -> NDArray[np.float32]:
+        log_q = InstanceMeans.over(setting.bank, np.arange(setting.supervisors)).per_instance()
+        return np.asarray(loss(log_q, train.labels), dtype=np.float32)
+
+    predictor, bank = open_predictor(setting.folder), BankLosses(true_losses, consensus)
     told, scouted = setting.options.chosen, setting.scouts.load
-    chosen = choose(piece.method, piece.ratio, training, train, predictor, true_losses, scouted, told)
+    chosen = choose(piece.method, piece.ratio, training, train, predictor, bank, scouted, told)
     return train_cell(training, PickedRows(train, chosen.rows), setting.transform), chosen

@@ -21,10 +21,12 @@ from raysubset.runtime import subset_methods
 from raysubset.runtime.evidence import Evidence
 from raysubset.runtime.subset_methods import (
     ADAPTIVE,
+    CONSENSUS,
     FITTED,
     METHODS,
     SCOUTS,
     UNINFORMED,
+    BankLosses,
     Chosen,
     MethodOptions,
     Scout,
@@ -35,7 +37,10 @@ from raysubset.runtime.subset_methods import (
 from raysubset.runtime.supervisors import CellTraining
 from raysubset.seeds import generator
 from raysubset.selection.plan import SubsetPlan
+from raysubset.selection.protocol import Context
+from raysubset.selection.wrappers import PerClass
 from raysubset.subselnet.predictor import SAMPLERS, ArchitecturePredictor
+from raysubset.subselnet.samplers import Gibbs
 from raysubset.training.recipe import Recipe
 
 N, CLASSES = 60, 3
@@ -74,8 +79,12 @@ def true_losses() -> NDArray[np.float32]:
     return generator(0, "true").permutation(N).astype(np.float32)
 
 
+def consensus() -> NDArray[np.float32]:
+    return generator(0, "consensus").permutation(N).astype(np.float32)
+
+
 def forbidden() -> NDArray[np.float32]:
-    raise AssertionError("only an oracle may ask for the true losses")
+    raise AssertionError("only an oracle or a consensus may ask for losses of the bank")
 
 
 Chooses = Callable[..., Chosen]
@@ -90,7 +99,8 @@ def chooses(split: Split, predictor: ArchitecturePredictor, asked: CellTraining)
         def scouted(scout: Scout) -> Evidence:
             return scout.gather(training, source, Transform.fit(split.inputs), options)
 
-        return choose(method, ratio, training, source, predictor, oracle, scouted, options)
+        bank = BankLosses(oracle, consensus if method in CONSENSUS else forbidden)
+        return choose(method, ratio, training, source, predictor, bank, scouted, options)
 
     return of
 
@@ -104,12 +114,12 @@ def check(chosen: Chosen, k: int) -> None:
 
 
 def test_names_are_of_three_kinds_and_none_has_two() -> None:
-    assert set(METHODS) == {*UNINFORMED, *FITTED, *SCOUTS, *ADAPTIVE}
+    assert set(METHODS) == {*UNINFORMED, *FITTED, *CONSENSUS, *SCOUTS, *ADAPTIVE}
     assert len(set(METHODS)) == len(METHODS)
     check_methods(METHODS)
 
 
-@pytest.mark.parametrize("method", [*UNINFORMED, *FITTED])
+@pytest.mark.parametrize("method", [*UNINFORMED, *FITTED, *CONSENSUS])
 def test_k_rows_alike_for_alike_seeds(method: str, chooses: Chooses) -> None:
     for ratio, k in ((0.001, 1), (0.2, 12), (0.5, 30), (0.99, 59)):
         check(chooses(method, ratio), k)
@@ -157,6 +167,13 @@ def test_controls_sort_what_they_say(chooses: Chooses, predictor: ArchitecturePr
         ("bottom-true-loss", true_losses()),
     ):
         assert set(chooses(method).rows.tolist()) == set(np.argsort(key)[:12].tolist())
+
+
+def test_a_consensus_draws_by_what_the_supervisors_say_on_average(chooses: Chooses, split: Split) -> None:
+    for method, chooser in (("consensus-gibbs", Gibbs(0.5)), ("consensus-gibbs-per-class", PerClass(Gibbs(0.5)))):
+        rng = generator(3, CELL, method, 12, "subset-method")  # the stream's key is part of the contract
+        expected = chooser.select(Context(N, split.labels, {"loss": consensus()}), 12, rng)
+        np.testing.assert_array_equal(chooses(method).rows, expected.indices)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
