@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from raysubset.errors import RecordError, StorageError
+from raysubset.errors import RecordError
 from raysubset.report.atomic import write_text
+from raysubset.report.facts_file import read_facts
 from raysubset.report.records import RECORDS_FILE, read_records
 from raysubset.report.trials import by_trial
 from raysubset.types import TrialRecord
@@ -122,10 +123,8 @@ def read_comparison(folder: Path) -> Comparison:
         RecordError: It is not what `Comparison.write` wrote; the message names the file.
     """
     path = folder / COMPARISON_FILE
+    plain = read_facts(path, COMPARISON_SCHEMA, "a study of trainings")
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        if plain["schema"] != COMPARISON_SCHEMA:
-            raise RecordError(f"{path} has schema {plain['schema']!r}, this version reads {COMPARISON_SCHEMA}.")
         return Comparison(
             ways=tuple(Way(**way) for way in plain["ways"]),
             seeds=tuple(plain["seeds"]),
@@ -134,11 +133,7 @@ def read_comparison(folder: Path) -> Comparison:
             plans=plain["plans"],
             notes=tuple(plain["notes"]),
         )
-    except OSError as error:
-        raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, RecordError):
-            raise
+    except (KeyError, TypeError) as error:
         raise RecordError(f"{path} is not a study of trainings ({type(error).__name__}: {error}).") from error
 
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raysubset.errors import RecordError, StorageError
+from raysubset.errors import RecordError
 from raysubset.report.atomic import write_text
+from raysubset.report.facts_file import read_facts
 
 STUDY_FILE = "correlation.json"
 STUDY_SCHEMA = 1
@@ -136,10 +137,8 @@ def read_study(folder: Path) -> Study:
         RecordError: It is not what `Study.write` wrote; the message names the file.
     """
     path = folder / STUDY_FILE
+    plain = read_facts(path, STUDY_SCHEMA, "a study of rank correlation")
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        if plain["schema"] != STUDY_SCHEMA:
-            raise RecordError(f"{path} has schema {plain['schema']!r}, this version reads {STUDY_SCHEMA}.")
         return Study(
             configs=tuple(plain["configs"]),
             cells=tuple(_cell(cell) for cell in plain["cells"]),
@@ -148,11 +147,7 @@ def read_study(folder: Path) -> Study:
             calibration=Calibration(**plain["calibration"]) if plain["calibration"] else None,
             planned=tuple(plain.get("planned", ())),
         )
-    except OSError as error:
-        raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, RecordError):
-            raise
+    except (KeyError, TypeError, AttributeError) as error:
         raise RecordError(
             f"{path} is not a study of rank correlation ({type(error).__name__}: {error})."
         ) from error

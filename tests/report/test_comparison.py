@@ -185,9 +185,13 @@ def test_a_study_is_read_back_and_damage_is_named(folder: Path) -> None:
     (folder / COMPARISON_FILE).write_text('{"schema": 2}')
     with pytest.raises(RecordError, match="schema 2"):
         read_comparison(folder)
-    (folder / COMPARISON_FILE).write_text("{")
-    with pytest.raises(RecordError, match="is not a study of trainings"):
-        read_comparison(folder)
+    for damaged, said in (
+        ("{", "a study of trainings are not JSON"),
+        ('{"schema": 1}', "is not a study of trainings"),
+    ):
+        (folder / COMPARISON_FILE).write_text(damaged)
+        with pytest.raises(RecordError, match=said):
+            read_comparison(folder)
     (folder / COMPARISON_FILE).unlink()
     with pytest.raises(StorageError):
         read_comparison(folder)

@@ -51,5 +51,5 @@ def test_a_study_of_another_schema_is_refused_by_name(tmp_path: Path) -> None:
     study(tmp_path, ())
     path = tmp_path / "correlation.json"
     path.write_text(path.read_text().replace('"schema": 1', '"schema": 5'))
-    with pytest.raises(RecordError, match=r"correlation\.json has schema 5, this version reads 1"):
+    with pytest.raises(RecordError, match=r"correlation\.json: .* schema 5, this version reads 1"):
         write_report(tmp_path)
