@@ -24,7 +24,8 @@ from raysubset.seeds import generator
 
 if TYPE_CHECKING:  # each brings torch, most bring Ray
     from raysubset.data.dataset import Dataset
-    from raysubset.tuning.subselnet_evaluate import EvaluationOptions, Outcome, Piece
+    from raysubset.tuning.subselnet_evaluate import EvaluationOptions
+    from raysubset.tuning.subselnet_piece import Outcome, Piece
     from raysubset.tuning.subselnet_run import SubSelNetRun
 
 subselnet = typer.Typer(

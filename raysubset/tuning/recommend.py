@@ -12,7 +12,7 @@ from raysubset.errors import OptionsError
 from raysubset.report.agreement import agreement
 from raysubset.report.intervals import Estimate
 from raysubset.report.subselnet_measures import top_k_jaccard
-from raysubset.tuning.subselnet_evaluate import FULL, Outcome, Piece
+from raysubset.tuning.subselnet_piece import FULL, Outcome, Piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,57 +1,31 @@
 """The evaluation of a fit: cells it never saw, each trained on the subset that each method chooses.
 
 evaluation-<key>.jsonl, whose key is of the fit's options and the trainings', has a line for each (method, cell,
-seed, ratio), written the moment it is known; what stands there is not done again. Every network of a cell and seed
-begins with the same weights and trains for the same number of epochs on whatever it is given; the network on all
-rows trains as the supervisors did. Test rows are read at the end of each training, once, and steer nothing.
+seed, ratio), written the moment it is known; what stands there is not done again. A training is `subselnet_piece`'s.
+Test rows are read at the end of each, once, and steer nothing.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from raysubset.data.batches import PickedRows, RowSource, evaluation_batches
-from raysubset.data.transform import Transform
 from raysubset.errors import DataError, OptionsError, RecordError
-from raysubset.report.subselnet_measures import class_entropy
 from raysubset.report.subselnet_tables import EvaluationRow
-from raysubset.runtime.memory_meter import MemoryMeter
 from raysubset.runtime.place import place
 from raysubset.runtime.session import cluster_slots, ray_session
-from raysubset.runtime.store import StoredSplit, store_split
-from raysubset.runtime.subset_methods import (
-    ADAPTIVE,
-    SCOUTS,
-    BankLosses,
-    Chosen,
-    MethodOptions,
-    Scout,
-    adaptive_plan,
-    check_methods,
-    choose,
-)
-from raysubset.runtime.supervisors import CellTraining, TrainedCell, train_cell
-from raysubset.runtime.trial import EVALUATION_BATCH
-from raysubset.seeds import seed64
+from raysubset.runtime.store import store_split
+from raysubset.runtime.subset_methods import SCOUTS, MethodOptions, Scout, check_methods
 from raysubset.selection.plan import SubsetPlan
-from raysubset.selection.scores import loss
-from raysubset.subselnet.bank import LogitBank
 from raysubset.subselnet.selector import open_predictor
-from raysubset.subselnet.supervision import InstanceMeans
-from raysubset.training.evaluate import evaluate
 from raysubset.tuning.artefacts import Artefact
 from raysubset.tuning.kept_scouts import KeptScouts
 from raysubset.tuning.spread import spread
 from raysubset.tuning.subselnet_fit import Say, cell_training, supervise_cells
+from raysubset.tuning.subselnet_piece import FULL, Outcome, Piece, Setting, seeded_training, train_piece
 from raysubset.tuning.subselnet_run import SubSelNetRun
-
-FULL = "full"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,44 +65,6 @@ class EvaluationOptions:
             raise OptionsError.of("EvaluationOptions", faults)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One training: of a cell, on what a method chooses (`FULL`, ratio 1: on everything)."""
-
-    method: str
-    cell: str
-    seed: int
-    ratio: float
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a piece came to; ``val_accuracy`` is on the held-out rows, the rest is as in `EvaluationRow`."""
-
-    accuracy: float
-    val_accuracy: float
-    select_s: float
-    train_s: float
-    gb_min: float
-    class_entropy: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    """What every piece reads; the fit and the bank lie in the run's folder."""
-
-    folder: Path
-    training: CellTraining
-    bank: LogitBank
-    supervisors: int
-    train: StoredSplit
-    validation: StoredSplit
-    test: StoredSplit
-    transform: Transform
-    options: EvaluationOptions
-    scouts: KeptScouts
-
-
 def evaluate_fit(
     run: SubSelNetRun, options: EvaluationOptions, say: Say = lambda _: None, concurrency: int = 0
 ) -> dict[Piece, Outcome]:
@@ -154,25 +90,25 @@ def evaluate_fit(
             cells = len(run.folds.supervisors) + len(run.folds.unseen)
             bank = supervise_cells(run, placed, slots, cells, say)
             training = cell_training(run, "", SubsetPlan.full(), slots)
-            test = store_split(run.data.test)
             scouts = KeptScouts(run.folder, run.info.fingerprint, training, options.chosen)
-            setting = _Setting(
-                run.folder,
-                training,
-                bank,
-                len(run.folds.train),
-                *placed[:2],
-                test,
-                placed.transform,
-                options,
-                scouts,
+            setting = Setting(
+                folder=run.folder,
+                training=training,
+                bank=bank,
+                supervisors=len(run.folds.train),
+                train=placed.train,
+                validation=placed.validation,
+                test=store_split(run.data.test),
+                transform=placed.transform,
+                epochs=options.epochs,
+                chosen=options.chosen,
+                scouts=scouts,
             )
-            asked = [
-                Scout.of(piece.method, _seeded(training, piece)) for piece in missing if piece.method in SCOUTS
-            ]
+            by_scout = [piece for piece in missing if piece.method in SCOUTS]
+            asked = [Scout.of(piece.method, seeded_training(training, piece)) for piece in by_scout]
             for scout, seconds in scouts.train(asked, placed.train, placed.transform, slots):
                 say(f"scout of {scout.method}, {scout.cell or 'any cell'}: {seconds:.1f} s")
-            for done, (piece, outcome) in enumerate(spread(_piece, missing, slots, setting), 1):
+            for done, (piece, outcome) in enumerate(spread(train_piece, missing, slots, setting), 1):
                 known[piece] = outcome
                 _append(log, piece, outcome)
                 say(
@@ -234,54 +170,3 @@ def _pieces(cells: Sequence[str], options: EvaluationOptions) -> Iterator[Piece]
             for ratio in options.ratios:
                 for method in options.methods:
                     yield Piece(method, cell, seed, ratio)
-
-
-# ---------------------------------------------------------------------- in a process of its own
-
-
-def _piece(piece: Piece, setting: _Setting) -> Outcome:
-    train = setting.train.open()
-    training = _seeded(setting.training, piece)
-    if piece.method != FULL:
-        training = replace(training, recipe=replace(training.recipe, epochs=setting.options.epochs))
-    with MemoryMeter() as meter:
-        trained, chosen = _trained(piece, setting, training, train)
-    accuracy, val_accuracy = (
-        evaluate(
-            trained.model, evaluation_batches(split.open(), setting.transform, EVALUATION_BATCH, training.device)
-        ).accuracy
-        for split in (setting.test, setting.validation)
-    )
-    entropy = None
-    if chosen is not None:
-        entropy = class_entropy(train.labels[chosen.rows], training.num_classes).share
-    select_s = trained.select_s if chosen is None else chosen.seconds
-    return Outcome(accuracy, val_accuracy, select_s, trained.train_s, meter.use().gb_min, entropy)
-
-
-def _seeded(training: CellTraining, piece: Piece) -> CellTraining:
-    return replace(training, cell=piece.cell, seed=seed64(training.seed, "evaluation", piece.seed))
-
-
-def _trained(
-    piece: Piece, setting: _Setting, training: CellTraining, train: RowSource
-) -> tuple[TrainedCell, Chosen | None]:
-    """Train on the method's rows; returns them too, where they were chosen before training."""
-    if piece.method == FULL:
-        return train_cell(training, train, setting.transform), None
-    if piece.method in ADAPTIVE:
-        plan = adaptive_plan(piece.method, piece.ratio)
-        return train_cell(replace(training, plan=plan), train, setting.transform), None
-
-    def true_losses() -> NDArray[np.float32]:
-        logits = setting.bank.logits(setting.bank.cells.index(piece.cell))
-        return np.asarray(loss(logits, train.labels), dtype=np.float32)
-
-    def consensus() -> NDArray[np.float32]:
-        log_q = InstanceMeans.over(setting.bank, np.arange(setting.supervisors)).per_instance()
-        return np.asarray(loss(log_q, train.labels), dtype=np.float32)
-
-    predictor, bank = open_predictor(setting.folder), BankLosses(true_losses, consensus)
-    told, scouted = setting.options.chosen, setting.scouts.load
-    chosen = choose(piece.method, piece.ratio, training, train, predictor, bank, scouted, told)
-    return train_cell(training, PickedRows(train, chosen.rows), setting.transform), chosen

@@ -16,7 +16,8 @@ from raysubset.report.subselnet_facts import (
 from raysubset.runtime.subset_methods import FITTED
 from raysubset.subselnet.controls import TRUE_LOSS
 from raysubset.tuning.recommend import recommend
-from raysubset.tuning.subselnet_evaluate import FULL, EvaluationOptions, Outcome, Piece
+from raysubset.tuning.subselnet_evaluate import EvaluationOptions
+from raysubset.tuning.subselnet_piece import FULL, Outcome, Piece
 
 ONCE = ("features", "encoder", "supervisors", "approximator", "inductive")  # stages of a fit
 BEST = 5  # cells that count as best, of at least twice as many

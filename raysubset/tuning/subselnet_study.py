@@ -42,9 +42,10 @@ from raysubset.subselnet.kl_table import kl_table
 from raysubset.subselnet.objectives import objectives
 from raysubset.subselnet.predictor import ArchitecturePredictor
 from raysubset.subselnet.selector import open_predictor
-from raysubset.tuning.subselnet_evaluate import FULL, EvaluationOptions, evaluation_rows
+from raysubset.tuning.subselnet_evaluate import EvaluationOptions, evaluation_rows
 from raysubset.tuning.subselnet_fit import bank_folder, cell_names
 from raysubset.tuning.subselnet_outcomes import Outcomes, cost_facts, ranking_facts, validation_means
+from raysubset.tuning.subselnet_piece import FULL
 from raysubset.tuning.subselnet_run import SubSelNetRun
 
 MARKDOWN_FILE, HTML_FILE = "evaluation.md", "evaluation.html"

@@ -10,7 +10,7 @@ import pytest
 
 from raysubset.errors import BudgetError, OptionsError
 from raysubset.tuning.recommend import recommend
-from raysubset.tuning.subselnet_evaluate import FULL, Outcome, Piece
+from raysubset.tuning.subselnet_piece import FULL, Outcome, Piece
 
 CELLS = "abcdef"
 # Validation accuracy on the subset, test accuracy there (no say), validation and test accuracy on everything.

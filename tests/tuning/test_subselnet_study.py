@@ -39,8 +39,9 @@ from raysubset.subselnet.selector import open_predictor
 from raysubset.subselnet_experiment import SubSelNetExperiment
 from raysubset.training.recipe import Recipe
 from raysubset.tuning import subselnet_fit
-from raysubset.tuning.subselnet_evaluate import FULL, EvaluationOptions, Outcome, Piece, outcomes_file
+from raysubset.tuning.subselnet_evaluate import EvaluationOptions, outcomes_file
 from raysubset.tuning.subselnet_outcomes import cost_facts, paid_once, ranking_facts, validation_means
+from raysubset.tuning.subselnet_piece import FULL, Outcome, Piece
 from raysubset.tuning.subselnet_run import SubSelNetRun, open_run, start_run
 from raysubset.tuning.subselnet_study import HTML_FILE, MARKDOWN_FILE, study_facts
 

@@ -31,14 +31,9 @@ from raysubset.tuning.nas_run import create_nas_run
 from raysubset.tuning.nas_search import search_architecture
 from raysubset.tuning.progress import Silent
 from raysubset.tuning.recommend import recommend
-from raysubset.tuning.subselnet_evaluate import (
-    FULL,
-    EvaluationOptions,
-    evaluate_fit,
-    evaluation_rows,
-    outcomes_file,
-)
+from raysubset.tuning.subselnet_evaluate import EvaluationOptions, evaluate_fit, evaluation_rows, outcomes_file
 from raysubset.tuning.subselnet_fit import fit_subselnet
+from raysubset.tuning.subselnet_piece import FULL
 from raysubset.tuning.subselnet_run import SubSelNetRun, open_run, start_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
