@@ -1,8 +1,8 @@
 """The evaluation of a fit: cells it never saw, each trained on the subset that each method chooses.
 
 evaluation-<key>.jsonl, whose key is of the fit's options and the trainings', has a line for each (method, cell,
-seed, ratio), written the moment it is known; what stands there is not done again. A training is `subselnet_piece`'s.
-Test rows are read at the end of each, once, and steer nothing.
+seed, ratio), written the moment it is known; what stands there is not done again. A training is that of
+`subselnet_piece`; test rows are read at the end of each, once, and steer nothing.
 """
 
 from __future__ import annotations
