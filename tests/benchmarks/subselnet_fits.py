@@ -1,8 +1,8 @@
 """Evaluations of several fits of SubSelNet, pooled: ``python tests/benchmarks/subselnet_fits.py RUN RUN ...``
 
 Each RUN was evaluated (`raysubset subselnet evaluate`) with the same methods. Printed for each size: accuracy and
-RAR, means over the runs (cells x seeds) of all fits, and differences to random subsets in points, paired by cell and
-seed, with Student's 95 % interval over the fits' means; then the mean of each fit.
+RAR, means over the runs (cells x seeds) of all fits, and differences to random subsets in points, paired by cell
+and seed, with Student's 95 % interval over the fits' means; then the mean of each fit.
 """
 
 from __future__ import annotations
