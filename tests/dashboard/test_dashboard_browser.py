@@ -230,9 +230,9 @@ def test_a_real_search_is_followed_and_stopped(tmp_path, visit) -> None:
     command = [sys.executable, "-m", "raysubset", "hpo", "--data", "embedded", "--limit", "600", "--model", "mlp"]
     options = [
         "--trials",
-        "8",
+        "100",
         "--epochs",
-        "60",
+        "300",
         "--scheduler",
         "none",
         "--search",
@@ -256,7 +256,9 @@ def test_a_real_search_is_followed_and_stopped(tmp_path, visit) -> None:
             until_text(page, "#live", "^running")
             until_text(page, "#trials", r"0001\s")
             before = text(page, "#t-samples")
-            page.click("[aria-label='Stop trial 0001']")
+            button = page.locator("[aria-label^='Stop trial']").first  # of one that runs now, whichever it is
+            trial = button.get_attribute("aria-label").split()[-1]
+            page.click(f"[aria-label='Stop trial {trial}']")
             page.click("#confirm-yes")
             until_text(page, "#trials", STOPPED_BY_REQUEST)
             assert text(page, "#t-samples") != before, "the page went on without being loaded again"
@@ -269,4 +271,4 @@ def test_a_real_search_is_followed_and_stopped(tmp_path, visit) -> None:
         search.wait()
     assert "stopped by request" in log.read_text()
     last = {row.trial: row for row in read_records(run / RECORDS_FILE).stage("search")}
-    assert (last["0001"].status, last["0001"].reason) == ("stopped", STOPPED_BY_REQUEST)
+    assert (last[trial].status, last[trial].reason) == ("stopped", STOPPED_BY_REQUEST)
