@@ -27,7 +27,7 @@ TAIL = 12  # lines shown of each
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A row of the table that names a command."""
+    """A command that a row of the table names; a row may need several, in order."""
 
     text: str
     figure: str
@@ -44,8 +44,8 @@ def claims(readme: str) -> Iterator[Claim]:
     table = readme.partition("| claim | figure | command |")[2].partition("\n\n")[0]
     for row in table.splitlines()[2:]:
         text, figure, command = (cell.strip() for cell in row.strip().strip("|").split(" | "))
-        if found := re.search(r"`((?:raysubset|python) [^`]+)`", command):
-            yield Claim(text, figure, found.group(1))
+        for found in re.findall(r"`((?:raysubset|python) [^`]+)`", command):
+            yield Claim(text, figure, found)
 
 
 def main(data: str, words: list[str]) -> int:

@@ -24,7 +24,7 @@ from raysubset.cli.app import app
 from raysubset.data.batches import ArraySource
 from raysubset.data.catalog import load_dataset
 from raysubset.data.transform import Transform
-from raysubset.errors import DataError
+from raysubset.errors import DataError, OptionsError
 from raysubset.report.subselnet_facts import StudyFacts
 from raysubset.report.subselnet_gates import gates
 from raysubset.runtime.session import Slots
@@ -305,3 +305,10 @@ def test_distant_cells_hold_the_farthest_pair_and_grow_by_the_farthest(seed: int
     while len(grown) < count:
         grown.add(max(set(range(m)) - grown, key=lambda one: min(gap[frozenset((one, other))] for other in grown)))
     assert set(kept) == grown
+
+
+@pytest.mark.parametrize("wrong", [{"cells": 0}, {"seeds": 0}, {"epochs": 0}, {"methods": ()}])
+def test_an_evaluation_of_nothing_is_refused(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(OptionsError, match=f"{name}: 0, need at least 1"):
+        EvaluationOptions(**{"methods": METHODS, **wrong})
