@@ -47,6 +47,9 @@ class CandidateOptions:
         score: What is compared, on the validation rows: "accuracy", or the negated "loss".
         objective: Of "random" and "evolution" without a supernet: each cell's own short "training", or the
             "table".
+        finalists: Best cells by a single-path supernet that are trained each by itself, on what the plan chooses,
+            and judged again, since shared weights rank cells poorly; 0: the supernet alone decides.
+        finalist_epochs: Of each; their first epoch is as small as the plan's schedule says.
 
     Raises:
         OptionsError: A value out of range; all of them in one message.
@@ -61,6 +64,8 @@ class CandidateOptions:
     recalibration: int = 20
     score: Score = "accuracy"
     objective: Objective = "training"
+    finalists: int = 0
+    finalist_epochs: int = 5
 
     def __post_init__(self) -> None:
         faults = [
@@ -79,6 +84,8 @@ class CandidateOptions:
             ("rows", self.rows, 0),
             ("batch", self.batch, 2),
             ("recalibration", self.recalibration, 1),
+            ("finalists", self.finalists, 0),
+            ("finalist_epochs", self.finalist_epochs, 1),
         ):
             if number < least:
                 faults.append(f"{name}={number}, need at least {least}")
@@ -165,12 +172,26 @@ class NasExperiment:
                 f"selector={self.plan.name!r} looks at evidence gathered beforehand, which algo={self.algo!r} has "
                 "none of: it trains each cell by itself"
             )
+        if self.candidates.finalists:
+            faults += self._finalists_faults()
         if self.retrain_epochs and self.space != "darts":
             faults.append(
                 f"retrain_epochs={self.retrain_epochs} is for the darts space; others are read from a table"
             )
         if faults:
             raise OptionsError.of("NasExperiment", faults)
+
+    def _finalists_faults(self) -> list[str]:
+        """Say why there can be no finalists, if there can be none."""
+        finalists = f"finalists={self.candidates.finalists}"
+        if self.algo not in ("spos", "rsps"):
+            return [f"{finalists}: algo={self.algo!r} ranks no cells by shared weights; spos and rsps do"]
+        if self.plan.habits.informed_at_start:
+            return [
+                f"{finalists}: selector={self.plan.name!r} looks at evidence gathered beforehand, which cells "
+                "trained by themselves have none of; give finalists=0"
+            ]
+        return []
 
     @property
     def size(self) -> NetworkSize:

@@ -48,6 +48,14 @@ def test_toml_there_and_back(algo: str, space: str) -> None:
             {"plan": SubsetPlan(selector="subselnet", options={"fitted": "f"})},
             "single nb101 cells.*not algo='spos'",
         ),
+        (
+            {"algo": "gdas", "candidates": CandidateOptions(finalists=2)},
+            "finalists=2: algo='gdas' ranks no cells by shared weights; spos and rsps do",
+        ),
+        (
+            {"plan": SubsetPlan(selector="el2n"), "candidates": CandidateOptions(finalists=2)},
+            "finalists=2: selector='el2n' looks at evidence gathered beforehand.*give finalists=0",
+        ),
         ({"split": "both"}, "split='both', need one of fixed, refresh"),
     ],
 )

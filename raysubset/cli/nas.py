@@ -63,6 +63,10 @@ def nas(
     cells: Annotated[int | None, Option(help="Cells a stage; of a DARTS network altogether.")] = None,
     strategy: Annotated[Strategy | None, Option(help="Over the supernet: evolution, random, exhaustive.")] = None,
     candidates: Annotated[int | None, Option(help="Cells judged (default: the preset's).")] = None,
+    finalists: Annotated[
+        int | None,
+        Option(help="Best cells by a supernet that are then trained by themselves (default: the preset's)."),
+    ] = None,
     objective: Annotated[Objective, Option(help="What random and evolution judge by.")] = "training",
     statistics: Annotated[Statistics, Option(help="BatchNorm's while a path is judged.")] = "batch",
     score: Annotated[Score, Option(help="What judges a cell, on validation rows.")] = "accuracy",
@@ -127,6 +131,7 @@ def nas(
         judged,
         strategy=strategy or judged.strategy,
         count=judged.count if candidates is None else candidates,
+        finalists=judged.finalists if finalists is None else finalists,
         objective=objective,
         statistics=statistics,
         score=score,
@@ -217,6 +222,8 @@ def _lines(info: NasInfo) -> list[tuple[str, str]]:
         lines.append(("supernet", f"{cost} ({info.selector}, ratio {info.ratio:g})"))
     if info.judged:
         lines.append(("judged", f"{info.judged} cells in {info.judged_s:.1f} s"))
+    if info.finalists:
+        lines.append(("trained by themselves", f"the best {info.finalists} in {info.finalists_s:.1f} s"))
     if (table := info.table) is not None:
         lines.append((f"table, {table.data}", f"test {table.test:.2%}, rank {table.rank} of {table.cells}"))
         lines.append(("", f"best {table.best_test:.2%}, median {table.median_test:.2%}"))

@@ -61,6 +61,7 @@ def nas_facts(search: NasSearch) -> list[tuple[str, str]]:
         ("supernet, passes over its rows", number(info.supernet_epochs)),
         ("supernet, training and selection", seconds(info.supernet_train_s)),
         ("cells judged", f"{count(info.judged)} in {seconds(info.judged_s)}" if info.judged else NOT_MEASURED),
+        ("finalists, trained by themselves", _finalists(info)),
         ("benchmark, test accuracy", NOT_MEASURED if table is None else f"{percent(table.test)}, {table.data}"),
         ("benchmark, rank", NOT_MEASURED if table is None else f"{count(table.rank)} of {count(table.cells)}"),
         ("scores against the benchmark", NOT_MEASURED if agreed is None else _tau(search)),
@@ -84,6 +85,10 @@ def _selection_share(search: NasSearch) -> float | None:
     return sum(row.select_s for row in rows) / total if total > 0 else None
 
 
+def _finalists(info: NasInfo) -> str:
+    return f"{info.finalists} in {seconds(info.finalists_s)}" if info.finalists else "none"
+
+
 # ---------------------------------------------------------------------- in words
 
 
@@ -94,6 +99,11 @@ def _found(search: NasSearch) -> Iterator[str]:
     judged = (
         f", the best of {count(info.judged)} judged" if info.judged else ", derived from the supernet's weights"
     )
+    if info.finalists:
+        judged = (
+            f", the best of {info.finalists} that were trained by themselves, which were the supernet's best of "
+            f"{count(info.judged)}"
+        )
     yield f"Found {info.cell}{judged}."
     if (table := info.table) is not None:
         yield (
@@ -150,6 +160,9 @@ def _costs(search: NasSearch) -> Table:
         rows.append(
             ("judging", count(info.judged), count(info.judged_samples), seconds(info.judged_s), "-", "-", "-")
         )
+    if info.finalists:
+        spent = count(info.finalists_samples), seconds(info.finalists_s)
+        rows.append(("finalists", count(info.finalists), *spent, "-", "-", "-"))
     columns = ("stage", "epochs or cells", "samples", "wall time", "training", "selection", "evaluation")
     return Table("Cost of each stage", columns, tuple(rows))
 

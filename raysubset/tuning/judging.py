@@ -21,6 +21,7 @@ from raysubset.runtime.session import Slots
 from raysubset.tuning.nas_trainable import NasSetting
 
 CANDIDATES_FILE = "candidates.jsonl"
+FINALISTS_FILE = "finalists.jsonl"
 
 
 class JudgeWorker:

@@ -41,7 +41,13 @@ def nas_preset(name: str, space: str, algo: str) -> NasPreset:
         whole = _PRESETS[name, "darts"]().options
         sizes = {key: whole[key] for key in ("channels", "cells", *_RETRAINED) if key in whole}
         return replace(preset, options={**preset.options, **sizes})
-    return _PRESETS[name, "darts" if space == "darts" else "supernet"]()
+    if space == "darts":
+        return _PRESETS[name, "darts"]()
+    preset = _PRESETS[name, "supernet"]()
+    if algo in ("spos", "rsps"):
+        return preset
+    candidates = replace(preset.options["candidates"], finalists=0)  # alpha decides
+    return replace(preset, options={**preset.options, "candidates": candidates})
 
 
 _RETRAINED = ("retrain_epochs", "retrain_channels", "retrain_cells")
@@ -51,7 +57,7 @@ def _small_supernet() -> NasPreset:
     # Fewer steps rank cells worse than chance: with 4,000 (8 epochs of 25,000 rows, 50 of 5,000) tau to the
     # table was -0.2 to 0, after 7,800 of 11,700 it was 0.27 by accuracy and 0.39 by loss.
     recipe = _recipe(epochs=30, batch_size=64, lr=0.05, weight_decay=2.5e-4, crop_padding=2, nesterov=True)
-    candidates = CandidateOptions(count=100, population=20, rows=1000)
+    candidates = CandidateOptions(count=100, population=20, rows=1000, finalists=6)
     return NasPreset({"recipe": recipe, "channels": 8, "cells": 1, "candidates": candidates}, 2)
 
 

@@ -5,6 +5,7 @@
               nas.json            what was found and what it cost, rewritten after every stage
               records.jsonl       one line an epoch of every training
               candidates.jsonl    one line a judged cell
+              finalists.jsonl     one line a cell that was trained by itself after that
               supernet/           its weights
               alphas.jsonl        the architecture's probabilities by epoch (darts, gdas)
               cell.svg, cell.png  the found cell

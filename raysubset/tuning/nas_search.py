@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,7 @@ from raysubset.runtime.store import store_split
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.checkpoint import load_checkpoint, save_checkpoint
 from raysubset.tuning.attendance import Judging, attended, heeding
-from raysubset.tuning.judging import CANDIDATES_FILE, CandidateLog, JudgePool, chunk_size
+from raysubset.tuning.judging import CANDIDATES_FILE, FINALISTS_FILE, CandidateLog, JudgePool, chunk_size
 from raysubset.tuning.nas_run import NasRun
 from raysubset.tuning.nas_stage import train_stage
 from raysubset.tuning.nas_trainable import FinalTraining, NasSetting
@@ -45,7 +46,7 @@ def search_architecture(run: NasRun) -> NasInfo:
     """
     experiment = run.experiment
     if experiment.candidates.objective == "table" and not experiment.trains_supernet:
-        _choose(run, _by_table(run))
+        _found(run, _ranked(run, _by_table(run))[0])
         return run.info
     with attended(run.folder), ray_session():
         slots = cluster_slots(run.concurrency)
@@ -53,11 +54,8 @@ def search_architecture(run: NasRun) -> NasInfo:
         if experiment.trains_supernet:
             _search_supernet(run, setting, slots)
         else:
-            pool = JudgePool(setting, None, slots, chunk_size(experiment))
-            try:
-                _choose(run, pool.judge)
-            finally:
-                pool.close()
+            with closing(JudgePool(setting, None, slots, chunk_size(experiment))) as pool:
+                _found(run, _ranked(run, pool.judge)[0])
         if experiment.retrain_epochs:
             _retrain(run, setting, slots)
     return run.info
@@ -91,14 +89,14 @@ def _search_supernet(run: NasRun, setting: NasSetting, slots: Slots) -> None:
             seed=0,
         )
         network.load_state_dict(weights)
-        _found(run, derived_cell(network), None)
+        _write_down(run, derived_cell(network), None)
         return
-    pool = JudgePool(setting, weights, slots, chunk_size(experiment))
-    try:
-        _choose(run, pool.judge)
+    with closing(JudgePool(setting, weights, slots, chunk_size(experiment))) as pool:
+        ranked = _ranked(run, pool.judge)
         _compare(run, pool.judge)
-    finally:
-        pool.close()
+    if count := experiment.candidates.finalists:
+        ranked = _finals(run, setting, slots, ranked[:count])
+    _found(run, ranked[0])
 
 
 def _planned_samples(run: NasRun) -> int:
@@ -111,21 +109,45 @@ def _planned_samples(run: NasRun) -> int:
 # ---------------------------------------------------------------------- candidates
 
 
-def _choose(run: NasRun, judge: Judging) -> None:
-    """Judge what the strategy proposes; the best is what was found, of equals the first."""
-    experiment = run.experiment
+def _ranked(run: NasRun, judge: Judging) -> list[Judgement]:
+    """Judge what the strategy proposes; returns each cell once, best first, of equals the first judged."""
     log = CandidateLog.open(run.folder / CANDIDATES_FILE)
-    strategy = _strategy(experiment)
-    judged: list[Judgement] = []
-    judge = heeding(judge, run.folder)
+    strategy = _strategy(run.experiment)
+    judged: dict[str, Judgement] = {}
+    count, judge = 0, heeding(judge, run.folder)
     while cells := strategy.ask():
         named = {str(cell): cell for cell in cells}
         found = log.judged(list(named), judge)
         strategy.tell({named[one.cell]: one.score for one in found})
-        judged += found
-    best = max(judged, key=lambda one: one.score)
-    run.note(judged=len(judged), judged_s=log.judged_s, judged_samples=sum(one.samples for one in judged))
-    _found(run, best.cell, best.score)
+        judged |= {one.cell: one for one in found}
+        count += len(found)
+    run.note(judged=count, judged_s=log.judged_s, judged_samples=sum(one.samples for one in judged.values()))
+    return _best_first(judged.values())
+
+
+def _finals(run: NasRun, setting: NasSetting, slots: Slots, best: Sequence[Judgement]) -> list[Judgement]:
+    """Train the supernet's best cells each by itself, and judge them by that; returns them, best first."""
+    log = CandidateLog.open(run.folder / FINALISTS_FILE)
+    trained = replace(setting, experiment=of_finalists(run.experiment))
+    with closing(JudgePool(trained, None, slots, 1)) as pool:
+        found = log.judged([one.cell for one in best], heeding(pool.judge, run.folder))
+    samples = sum(one.samples for one in found)
+    run.note(finalists=len(found), finalists_s=log.judged_s, finalists_samples=samples)
+    return _best_first(found)
+
+
+def of_finalists(experiment: NasExperiment) -> NasExperiment:
+    """Return how the cells of a supernet search are trained by themselves: few epochs, no full one first."""
+    first = "scheduled" if experiment.plan.first_epoch == "auto" else experiment.plan.first_epoch
+    return replace(
+        experiment,
+        plan=replace(experiment.plan, first_epoch=first),
+        recipe=replace(experiment.recipe, epochs=experiment.candidates.finalist_epochs),
+    )
+
+
+def _best_first(judged: Iterable[Judgement]) -> list[Judgement]:
+    return sorted(judged, key=lambda one: -one.score)
 
 
 def _strategy(experiment: NasExperiment) -> Strategy[Any]:
@@ -182,7 +204,11 @@ def _compare(run: NasRun, judge: Judging) -> None:
 # ---------------------------------------------------------------------- what was found
 
 
-def _found(run: NasRun, cell: str, score: float | None) -> None:
+def _found(run: NasRun, best: Judgement) -> None:
+    _write_down(run, best.cell, best.score)
+
+
+def _write_down(run: NasRun, cell: str, score: float | None) -> None:
     """Write down the cell, what the table says of it, and its picture."""
     verdict = None
     if (table := run.table) is not None:

@@ -102,7 +102,7 @@ def compare(folder: str, space: str, seeds: int, ratios: list[float]) -> None:
 
 def _search_s(info: NasInfo, wall: float) -> float:
     """Leave out what is no part of a search: judging cells for tau, retraining."""
-    return (info.supernet_wall_s or 0.0) + info.judged_s
+    return (info.supernet_wall_s or 0.0) + info.judged_s + info.finalists_s
 
 
 def _of(values: list[float], digits: int) -> str:
@@ -114,6 +114,8 @@ def _of(values: list[float], digits: int) -> str:
 def _line(plan: str, ratio: float, info: NasInfo, wall: float) -> str:
     parts = [f"{plan} {ratio:g} seed {info.seed}: epochs {info.supernet_train_s:.1f} s", f"all {wall:.1f} s"]
     parts.append(f"{info.supernet_epochs:.1f} passes, judged {info.judged} in {info.judged_s:.1f} s")
+    if info.finalists:
+        parts.append(f"{info.finalists} finalists in {info.finalists_s:.1f} s")
     if info.agreement and info.table:
         parts.append(f"tau {info.agreement.tau:.3f}, table {100 * info.table.test:.2f} (rank {info.table.rank})")
     if info.retrained:

@@ -66,8 +66,8 @@ def search(asked: NasExperiment, data: Dataset, root: Path, table: TableBench | 
     return search_architecture(run)
 
 
-def scores(folder: Path) -> dict[str, float]:
-    lines = (folder / "candidates.jsonl").read_text().splitlines()
+def scores(folder: Path, file: str = "candidates.jsonl") -> dict[str, float]:
+    lines = (folder / file).read_text().splitlines()
     return {plain["cell"]: plain["score"] for plain in map(json.loads, lines)}
 
 
@@ -100,6 +100,28 @@ def test_a_supernet_search_says_what_the_table_knows_and_goes_on_where_it_was_cu
     assert scores(tmp_path / "one") == whole
     assert file.read_text().splitlines()[:7] == kept  # not judged again
     assert len((tmp_path / "one" / "records.jsonl").read_text().splitlines()) == 3  # not trained again
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_supernet_s_best_are_trained_by_themselves_and_that_decides(data: Dataset, tmp_path: Path) -> None:
+    options = CandidateOptions(batch=50, count=12, population=6, finalists=3, finalist_epochs=2)
+    found = search(experiment("f", candidates=options), data, tmp_path)
+    by_supernet = scores(tmp_path / "f")
+    finals = scores(tmp_path / "f", "finalists.jsonl")
+    best = sorted(by_supernet.values(), reverse=True)[:3]
+    assert sorted((by_supernet[cell] for cell in finals), reverse=True) == best
+    assert (found.cell, found.score) == max(finals.items(), key=lambda pair: pair[1])
+    assert found.finalists == 3
+    planned = 3 * 0.5 * 2 * found.n_train
+    assert planned <= found.finalists_samples <= 1.05 * planned  # with a full first epoch it were half as much more
+
+    kept = (tmp_path / "f" / "finalists.jsonl").read_text().splitlines()
+    (tmp_path / "f" / "finalists.jsonl").write_text("\n".join(kept[:2]) + "\n")
+    again = search_architecture(open_nas_run(tmp_path / "f", data, Silent()))
+    assert (again.cell, again.score, again.finalists_samples) == (found.cell, found.score, found.finalists_samples)
+    assert (tmp_path / "f" / "finalists.jsonl").read_text().splitlines()[:2] == kept[:2]
 
 
 @pytest.mark.ray
