@@ -115,7 +115,7 @@ def test_the_supernet_s_best_are_trained_by_themselves_and_that_decides(data: Da
     assert (found.cell, found.score) == max(finals.items(), key=lambda pair: pair[1])
     assert found.finalists == 3
     planned = 3 * 0.5 * 2 * found.n_train
-    assert planned <= found.finalists_samples <= 1.05 * planned  # with a full first epoch it were half as much more
+    assert planned <= found.finalists_samples <= 1.05 * planned  # a full first epoch would add half of that
 
     kept = (tmp_path / "f" / "finalists.jsonl").read_text().splitlines()
     (tmp_path / "f" / "finalists.jsonl").write_text("\n".join(kept[:2]) + "\n")
