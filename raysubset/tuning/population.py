@@ -2,17 +2,21 @@
 
 PBT and PB2 refuse a `SearchGenerator`, since most searchers would not follow configurations that change while a
 trial runs. Ours only starts trials, so for those schedulers the same generator is handed over in a wrapping of its
-own.
+own. A member that goes on from another's state copies that one's whole configuration, its name too, and gets its
+own back here: under one name, two trials would share a stream of subsets and write the same records.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 from ray.tune.search import SearchAlgorithm, Searcher
 from ray.tune.search.search_generator import SearchGenerator
+
+from raysubset.tuning.searchers import SearchSource
 
 
 def search_algorithm(source: Searcher, scheduler: TrialScheduler) -> Searcher | SearchAlgorithm:
@@ -26,6 +30,24 @@ def checkpoints_kept(scheduler: TrialScheduler) -> int:
     One for all the rest would do, but deleting it after every save costs more than keeping two (47 ms against 30).
     """
     return 4 if isinstance(scheduler, PopulationBasedTraining) else 2
+
+
+class OwnNames(Callback):
+    """Gives every trial its own name back before Tune starts workers anew.
+
+    Args:
+        source: Knows under which name each trial was started.
+    """
+
+    def __init__(self, source: SearchSource) -> None:
+        self._source = source
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Look at all trials."""
+        for trial in trials:
+            name = self._source.names[trial.trial_id]
+            if trial.config["trial"] != name:
+                trial.set_config({**trial.config, "trial": name})  # type: ignore[no-untyped-call]
 
 
 class Starts(SearchAlgorithm):

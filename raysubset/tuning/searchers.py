@@ -47,12 +47,15 @@ class SearchSource(Searcher):
     Args:
         jobs: Of the search.
         hears: Hand reports to the search from here: a foreign scheduler decides, so ours hears nothing.
+
+    Attributes:
+        names: Tune's id of a trial -> the name it was started under.
     """
 
     def __init__(self, jobs: Jobs, hears: bool = False) -> None:
         super().__init__(metric=METRIC, mode=MODE)
         self._jobs, self._hears = jobs, hears
-        self._names: dict[str, str] = {}
+        self.names: dict[str, str] = {}
         proposer = jobs.search.proposer
         self._foreign = proposer.searcher if isinstance(proposer, TuneProposer) else None
 
@@ -69,12 +72,12 @@ class SearchSource(Searcher):
         except _WaitError:
             return None
         if isinstance(config, dict):
-            self._names[trial_id] = config["trial"]
+            self.names[trial_id] = config["trial"]
         return config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Hand a report on."""
-        name = self._names[trial_id]
+        name = self.names[trial_id]
         if self._hears:
             self._jobs.heard(name, result)
         if self._foreign is not None:
@@ -82,7 +85,7 @@ class SearchSource(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Hand a trial's end on."""
-        name = self._names[trial_id]
+        name = self.names[trial_id]
         if self._hears or error:
             self._jobs.ended(name, None if error else result)
         if self._foreign is not None:
@@ -90,7 +93,7 @@ class SearchSource(Searcher):
 
     def save(self, checkpoint_path: str) -> None:
         """Write a foreign searcher's state; ours is the journal."""
-        state: dict[str, Any] = {"names": self._names, "foreign": None}
+        state: dict[str, Any] = {"names": self.names, "foreign": None}
         if self._foreign is not None:
             with tempfile.TemporaryDirectory() as folder:
                 inner = Path(folder) / "searcher"
@@ -101,8 +104,8 @@ class SearchSource(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Read what `save` wrote."""
         state = pickle.loads(Path(checkpoint_path).read_bytes())
-        self._names = state["names"]
-        self._jobs.restored(self._names.values())
+        self.names = state["names"]
+        self._jobs.restored(self.names.values())
         if self._foreign is not None and state["foreign"] is not None:
             with tempfile.TemporaryDirectory() as folder:
                 inner = Path(folder) / "searcher"

@@ -33,7 +33,7 @@ from raysubset.tuning.jobs import Jobs
 from raysubset.tuning.metrics import ActorMemory, StageMetrics
 from raysubset.tuning.opening import Drive, open_search, stage_ladder
 from raysubset.tuning.places import Places
-from raysubset.tuning.population import checkpoints_kept, search_algorithm
+from raysubset.tuning.population import OwnNames, checkpoints_kept, search_algorithm
 from raysubset.tuning.recorder import Listener, Recorder
 from raysubset.tuning.runner import StageSetting
 from raysubset.tuning.scheduler import SearchScheduler
@@ -140,15 +140,17 @@ def run_stage(
     listener.stage_started(stage, search.trials, budget)
     seconds = search.ledger.seconds if math.isfinite(search.ledger.seconds) else None
     note_stage(folder, stage, StagePlan(search.trials, budget, seconds))
+    source = SearchSource(jobs, hears=drive.scheduler is not None)
     try:
         trials = _tune(
             setting,
             slots,
             search.trials,
             folder / "tune",
-            SearchSource(jobs, hears=drive.scheduler is not None),
+            source,
             drive.scheduler or SearchScheduler(jobs, faults),
             [
+                OwnNames(source),
                 faults,
                 recorder,
                 requests,

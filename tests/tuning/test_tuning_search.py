@@ -142,21 +142,28 @@ def foreign_schedulers() -> dict:
     from ray.tune.schedulers.pb2 import PB2
 
     clock = {"time_attr": "samples_consumed"}
+    often = {**clock, "perturbation_interval": 150, "quantile_fraction": 0.5}
     return {
         "hyperband": HyperBandScheduler(**clock, max_t=900, reduction_factor=3),
         "pbt": PopulationBasedTraining(
-            **clock, perturbation_interval=300, hyperparam_mutations={"point": {"lr": tune.loguniform(1e-3, 1e-1)}}
+            **often, hyperparam_mutations={"point": {"lr": tune.loguniform(1e-3, 1e-1)}}
         ),
-        "pb2": PB2(**clock, perturbation_interval=300, hyperparam_bounds={"point": {"lr": [1e-3, 1e-1]}}),
+        "pb2": PB2(**often, hyperparam_bounds={"point": {"lr": [1e-3, 1e-1]}}),
     }
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # PB2's, of few points
 @pytest.mark.parametrize("name", ["hyperband", "pbt", "pb2"])
 def test_ray_s_own_schedulers_run_on_samples(name, digits, ray_cluster, tmp_path) -> None:
-    search(digits, tmp_path, scheduler=foreign_schedulers()[name], search="random", trials=4)
-    last = {row.trial: row for row in read_records(tmp_path / "s" / "records.jsonl").stage("search")}
+    scheduler = foreign_schedulers()[name]
+    search(digits, tmp_path, scheduler=scheduler, search="random", trials=4)
+    rows = read_records(tmp_path / "s" / "records.jsonl").stage("search")
+    last = {row.trial: row for row in rows}
     assert len(last) == 4
     assert {row.status for row in last.values()} <= {"done", "stopped"}
+    if name != "hyperband":  # a member that took over another's configuration is still itself, and goes to its end
+        assert scheduler._num_perturbations > 0
+        assert {row.epoch for row in last.values()} == {9}
 
 
 def test_own_models_are_tuned_and_wrong_ones_refused(digits, ray_cluster, tmp_path) -> None:
