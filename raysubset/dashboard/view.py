@@ -103,6 +103,7 @@ def _row(trial: TrialView) -> dict[str, Any]:
         "score": scored.score if scored else None,
         "scored_at": scored.epoch if scored else 0,
         "accuracy": scored.accuracy if scored else None,
+        "r2": scored.r2 if scored else None,
         "ratio": last.ratio if last else None,
         "metric": last.metric if last else None,
     }
@@ -245,5 +246,9 @@ def _result(info: RunInfo | NasInfo | None) -> dict[str, Any] | None:
             "config": dict(found.best_config),
             "val_accuracy": found.val_accuracy,
             "test_accuracy": found.test_accuracy,
+            "val_r2": found.val_r2,
+            "test_r2": found.test_r2,
+            "val_rmse": found.val_rmse,
+            "test_rmse": found.test_rmse,
         }
     return None

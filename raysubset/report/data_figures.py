@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,12 +28,13 @@ READ = (
 )
 
 
-def data_part(known: Selections, epochs_recorded: int) -> Part:
+def data_part(known: Selections, epochs_recorded: int, notes: Sequence[str] = ()) -> Part:
     """Return the chapter on the data.
 
     Args:
         known: What was counted.
         epochs_recorded: Epochs that the trials of the search reported: what should have been counted.
+        notes: What else a reader must know, e.g. what stands for classes.
     """
     if not known.counted:
         why = "The rows are chosen inside each batch, where nobody counts them."
@@ -41,7 +44,7 @@ def data_part(known: Selections, epochs_recorded: int) -> Part:
     same = ("Every row was in the same number of subsets: there is nothing to draw.",) if even else ()
     return Part(
         "What was chosen",
-        (*READ, *_coverage(known, epochs_recorded), *same),
+        (*READ, *notes, *_coverage(known, epochs_recorded), *same),
         tuple(picture for picture in drawn if picture is not None),
         galleries(known),
     )

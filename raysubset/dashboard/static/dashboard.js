@@ -143,6 +143,7 @@ function showAsked(run) {
   const rows = [
     ["Result", result ? (result.cell ?? configuration(result.config)) : null],
     ["Its accuracy", result?.test_accuracy != null ? `${percent(result.test_accuracy)} on test rows, ${percent(result.val_accuracy)} on validation` : null],
+    ["Its error", result?.test_rmse != null ? `RMSE ${number(result.test_rmse)}, R2 ${number(result.test_r2)} on test rows; ${number(result.val_rmse)}, ${number(result.val_r2)} on validation` : null],
     ["Data", run.facts.data && `${run.facts.data} (${run.facts.source})`], ["Selector", run.facts.selector && `${run.facts.selector}, ${run.facts.schedule ?? ""} ratio ${run.facts.ratio}`],
     ["Epochs", run.facts.epochs], ["Seed", run.facts.seed], ["Started", run.facts.started],
     ["Command", run.facts.command], ["Folder", run.folder], ["Driver", run.driver && `process ${run.driver.pid} on ${run.driver.host}`],
@@ -267,7 +268,7 @@ function trialRow(run, detail, row, stopping) {
         button.addEventListener("click", () => askToStop(row.trial));
         cell.append(button);
       } },
-      { text: row.score == null ? "not judged" : `${number(row.score)}${row.accuracy != null && detail.score === "loss" ? ` (${percent(row.accuracy)} right)` : ""}` },
+      { text: row.score == null ? "not judged" : `${number(row.score)}${row.accuracy != null && detail.score === "loss" ? ` (${percent(row.accuracy)} right)` : row.r2 != null ? ` (R2 ${number(row.r2)})` : ""}` },
       { text: row.epochs ? `${row.epoch} of ${row.epochs}` : "0" },
       { text: count(row.samples) },
       { text: row.rung == null ? "" : String(row.rung) },
