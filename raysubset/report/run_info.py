@@ -58,13 +58,13 @@ class Result:
     val_accuracy: float | None = None
     test_accuracy: float | None = None
     test_loss: float | None = None
+    retrain_epochs: int | None = None
+    retrain_samples: int | None = None
+    retrain_wall_s: float | None = None
     val_rmse: float | None = None
     val_r2: float | None = None
     test_rmse: float | None = None
     test_r2: float | None = None
-    retrain_epochs: int | None = None
-    retrain_samples: int | None = None
-    retrain_wall_s: float | None = None
 
     @property
     def validated(self) -> bool:
