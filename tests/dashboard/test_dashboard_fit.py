@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from watched import dead_pid, silence
+from watched import begun_fit, dead_pid, silence
 
 from raysubset.dashboard.board import Board
 from raysubset.dashboard.find import find_runs
@@ -16,29 +16,11 @@ from raysubset.dashboard.run import FIT_STAGES
 from raysubset.dashboard.terminal import follow, screen, snapshot
 from raysubset.errors import InterruptedRunError, OptionsError
 from raysubset.report.driver import Driver
-from raysubset.report.fit_info import FitInfo
 from raysubset.report.fit_progress import PROGRESS_FILE, FitProgress
 from raysubset.report.requests import STOP_RUN, ask, asked
 from raysubset.tuning.subselnet_watched import heed, told
 
 CELLS = [f"conv3x3~0+output~{k}" for k in range(4)]
-
-
-def info(**changes) -> FitInfo:
-    fields = {
-        "name": "cifar", "seed": 0, "data": "cifar10", "dataset": "CIFAR-10", "dataset_source": "parquet",
-        "dataset_note": "", "fingerprint": "f", "n_train": 3600, "n_validation": 400, "num_classes": 10,
-        "device": "cpu", "command": "raysubset subselnet fit", "started": "2024-05-01T12:00:00+00:00",
-    }  # fmt: skip
-    return FitInfo(**(fields | changes))
-
-
-def begun(folder: Path) -> FitProgress:
-    """A fit that has just begun, driven by this process."""
-    info().write(folder)
-    Driver.here({}).write(folder)
-    silence(folder, -3600)
-    return FitProgress(folder)
 
 
 def rows(board: Board) -> dict[str, dict]:
@@ -47,7 +29,7 @@ def rows(board: Board) -> dict[str, dict]:
 
 
 def test_stages_cells_and_seconds_grow_while_it_runs(tmp_path: Path) -> None:
-    progress = begun(tmp_path)
+    progress = begun_fit(tmp_path)
     assert find_runs([str(tmp_path)], tmp_path) == [tmp_path.resolve()]
     board = Board([tmp_path])
     assert rows(board) == {}
@@ -76,7 +58,7 @@ def test_stages_cells_and_seconds_grow_while_it_runs(tmp_path: Path) -> None:
 
 
 def test_only_news_is_told(tmp_path: Path) -> None:
-    progress = begun(tmp_path)
+    progress = begun_fit(tmp_path)
     progress.stage("supervisors", 4)
     board = Board([tmp_path])
     first = board.changes("0")
@@ -94,7 +76,7 @@ def whole(progress: FitProgress) -> None:
 
 
 def test_a_fit_is_finished_when_all_its_stages_are_and_an_evaluation_is_not_under_way(tmp_path: Path) -> None:
-    progress = begun(tmp_path)
+    progress = begun_fit(tmp_path)
     whole(progress)
     board = Board([tmp_path])
 
@@ -114,7 +96,7 @@ def test_a_fit_is_finished_when_all_its_stages_are_and_an_evaluation_is_not_unde
 
 
 def test_what_ends_a_fit_is_said_in_the_stages_that_were_under_way(tmp_path: Path) -> None:
-    info().write(tmp_path)
+    begun_fit(tmp_path)
     with pytest.raises(ValueError, match="diverged"), told(tmp_path) as progress:  # noqa: PT012
         progress.stage("encoder", 1, done=1, seconds=5.0)
         progress.stage("supervisors", 4)
@@ -130,7 +112,7 @@ def test_what_ends_a_fit_is_said_in_the_stages_that_were_under_way(tmp_path: Pat
 
 
 def test_a_killed_fit_is_lost_and_its_stage_unfinished(tmp_path: Path) -> None:
-    begun(tmp_path).stage("supervisors", 4)
+    begun_fit(tmp_path).stage("supervisors", 4)
     driver = Driver.here({})
     Driver(driver.host, dead_pid(), driver.started).write(tmp_path)
     silence(tmp_path, 3600)
@@ -140,7 +122,7 @@ def test_a_killed_fit_is_lost_and_its_stage_unfinished(tmp_path: Path) -> None:
 
 
 def test_it_stops_between_two_pieces_when_asked(tmp_path: Path) -> None:
-    info().write(tmp_path)
+    begun_fit(tmp_path)
     with pytest.raises(InterruptedRunError, match="what is done is kept"), told(tmp_path) as progress:  # noqa: PT012
         progress.stage("supervisors", 4)
         heed(tmp_path)
@@ -156,7 +138,7 @@ def test_it_stops_between_two_pieces_when_asked(tmp_path: Path) -> None:
 
 
 def test_lines_that_are_no_progress_are_left_out_and_named(tmp_path: Path) -> None:
-    progress = begun(tmp_path)
+    progress = begun_fit(tmp_path)
     progress.stage("supervisors", 4)
     with (tmp_path / PROGRESS_FILE).open("a", encoding="utf-8") as file:
         file.write('{"event": "piece", "stage": "nowhere", "at": 1}\nnonsense\n{"event": "piece", "sta')
@@ -169,7 +151,7 @@ def test_lines_that_are_no_progress_are_left_out_and_named(tmp_path: Path) -> No
 
 
 def test_a_fit_of_before_shows_the_stages_that_it_finished(tmp_path: Path) -> None:
-    info(stages={"features": {"seconds": 3.0}, "encoder": {"seconds": 20.0}}).write(tmp_path)
+    begun_fit(tmp_path, stages={"features": {"seconds": 3.0}, "encoder": {"seconds": 20.0}})
     found = rows(Board([tmp_path]))
     assert {name: (row["status"], row["seconds"]) for name, row in found.items()} == {
         "features": ("done", 3.0), "encoder": ("done", 20.0),
@@ -177,7 +159,7 @@ def test_a_fit_of_before_shows_the_stages_that_it_finished(tmp_path: Path) -> No
 
 
 def test_the_terminal_shows_it_too(tmp_path: Path) -> None:
-    progress = begun(tmp_path)
+    progress = begun_fit(tmp_path)
     progress.stage("supervisors", 1234, done=1000, seconds=90.0)
     progress.piece("supervisors", "cell [b]x[/b]", 5.0, 0.61)
     console = Console(width=200, record=True, file=io.StringIO())

@@ -11,6 +11,7 @@ import torch
 from sklearn.metrics import mean_squared_error, r2_score
 
 import raysubset as rs
+from raysubset.cli.defaults import run_label
 from raysubset.data.batches import ArraySource
 from raysubset.data.split import judging_split, stratified_split
 from raysubset.data.transform import Transform
@@ -189,6 +190,14 @@ def test_the_mixture_of_numbers_is_of_three_metrics_and_says_so(tmp_path) -> Non
     assert "mixture of random, gradient, loss" in task_words(run.experiment, run.data)[0]
     kept = RunInfo.read(tmp_path / "r")
     assert (kept.task, kept.score, kept.unit) == ("regression", "loss", "squared error")
+
+
+def test_the_bundled_regression_is_what_was_asked_for_and_names_its_units(tmp_path) -> None:
+    data = rs.load_dataset("diabetes")
+    assert run_label(data, "diabetes") == "diabetes"
+    info = create(tmp_path, data).info
+    assert info.dataset_note == ""  # a note on the page means that other data were taken
+    assert "1 is 77.0 points of progression" in info.dataset_source
 
 
 def test_a_way_of_a_study_chooses_by_what_numbers_have(tmp_path) -> None:
