@@ -16,15 +16,17 @@ def fit_rows(run: RunDigest) -> list[dict[str, Any]]:
     driver is gone) or "to come"; ``done`` of ``pieces`` cells or trainings, ``seconds`` of work on them, what was
     done ``last`` and its accuracy ``score``, and seconds ``left_s`` at the pace so far. Empty for other runs.
 
-    Of a fit by an earlier version, which told no progress, the stages that it finished.
+    Stages of a fit by an earlier version, which told no progress, are known once they are finished.
     """
     if not isinstance(run.info, FitInfo):
         return []
-    if not run.fit:
-        return [_kept(name, facts.get("seconds", 0.0)) for name, facts in run.info.stages.items()]
     rows = [_row(stage, run.state == "running") for stage in run.fit.values()]
     order = {name: place for place, name in enumerate(FIT_STAGES)}
-    rows += [_plain(StageProgress(name, 0), "to come") for name in FIT_STAGES if name not in run.fit]
+    kept = {name: facts for name, facts in run.info.stages.items() if name not in run.fit}
+    rows += [_kept(name, facts.get("seconds", 0.0)) for name, facts in kept.items()]
+    if run.fit:
+        missing = [name for name in FIT_STAGES if name not in (*run.fit, *kept)]
+        rows += [_plain(StageProgress(name, 0), "to come") for name in missing]
     return sorted(rows, key=lambda row: order.get(row["stage"], len(order)))
 
 

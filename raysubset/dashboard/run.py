@@ -239,7 +239,7 @@ class RunDigest:
             return self.info.cell is not None
         if isinstance(self.info, FitInfo):
             ended = all(stage.ended for stage in self.fit.values())
-            return ended and set(FIT_STAGES) <= (set(self.fit) or set(self.info.stages))
+            return ended and set(FIT_STAGES) <= set(self.fit) | set(self.info.stages)
         return self.info is not None and self.info.result is not None
 
     @property

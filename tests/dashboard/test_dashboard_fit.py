@@ -158,6 +158,18 @@ def test_a_fit_of_before_shows_the_stages_that_it_finished(tmp_path: Path) -> No
     }  # fmt: skip
 
 
+def test_an_evaluation_of_a_fit_of_before_is_shown_behind_its_stages(tmp_path: Path) -> None:
+    progress = begun_fit(tmp_path, stages={name: {"seconds": 3.0} for name in FIT_STAGES})
+    progress.stage("evaluation", 1)
+    board = Board([tmp_path])
+    assert [*rows(board)] == [*FIT_STAGES, "evaluation"]
+    assert [row["status"] for row in rows(board).values()] == ["done"] * 5 + ["running"]
+    progress.piece("evaluation", "gibbs 0.1, seed 0", 2.0, 0.4)
+    Driver.here({}).over().write(tmp_path)
+    board.look()
+    assert board.overview("0")["runs"][0]["state"] == "finished"
+
+
 def test_the_terminal_shows_it_too(tmp_path: Path) -> None:
     progress = begun_fit(tmp_path)
     progress.stage("supervisors", 1234, done=1000, seconds=90.0)
