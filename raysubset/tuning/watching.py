@@ -63,8 +63,8 @@ def fifths(targets: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     Returns:
         int64[n], the group of each row, lowest targets first, and the groups' names: "-1.62 to -0.91".
     """
-    edges = np.unique(np.quantile(targets, [0.2, 0.4, 0.6, 0.8]))
-    _, groups = np.unique(np.searchsorted(edges, targets), return_inverse=True)  # edges may leave a group empty
+    edges = np.quantile(targets, [0.2, 0.4, 0.6, 0.8])
+    _, groups = np.unique(np.searchsorted(edges, targets), return_inverse=True)  # equal edges leave groups empty
     held = [targets[groups == group] for group in range(int(groups.max()) + 1)]
     return groups.astype(np.int64), tuple(f"{part.min():.3g} to {part.max():.3g}" for part in held)
 
