@@ -106,8 +106,8 @@ class TrialRecord:
         ratio: Share of the pool this epoch trained on.
         metric_used: What chose this epoch's rows: "full", "random", "gradient", "loss", "entropy", "prediction".
         train_loss: Mean loss over the epoch's samples (unweighted by class).
-        val_loss: Mean cross-entropy on the validation split.
-        val_accuracy: Share of validation rows classified rightly, in [0, 1].
+        val_loss: Mean cross-entropy on the validation split; in a regression the mean squared error.
+        val_accuracy: Share of validation rows classified rightly, in [0, 1]; None in a regression.
         train_s, select_s, eval_s: Seconds of this epoch spent on training, on selection (choosing, recording,
             transfers) and on evaluation.
         finished_s: Seconds from the start of the stage to this report.
@@ -117,6 +117,9 @@ class TrialRecord:
             a process serves one trial after another), with the pages of shared memory that it touched.
         test_loss, test_accuracy: The same on the test split, at the end of a training that nothing is chosen by
             (stages "train..."); never of a search.
+        val_rmse, val_r2, test_rmse, test_r2: Of a regression, in place of accuracies: the root of the mean squared
+            error, in units of the targets, and the share of their variance that is explained, at most 1 (None
+            where they are all equal).
     """
 
     stage: str
@@ -143,6 +146,10 @@ class TrialRecord:
     peak_bytes: int | None = None
     test_loss: float | None = None
     test_accuracy: float | None = None
+    val_rmse: float | None = None
+    val_r2: float | None = None
+    test_rmse: float | None = None
+    test_r2: float | None = None
     schema: int = field(default=RECORD_SCHEMA)
 
     def to_json(self) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 
 from raysubset.data.catalog import load_dataset
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from raysubset.runtime.place import AnyDataset
 
 SHARDED = ("parquet:", "folder:")
-WHAT = "cifar10, cifar100, mnist, fashion-mnist, embedded, a folder, or parquet:URI, folder:URI (stay sharded)."
+WHAT = (
+    "cifar10, cifar100, mnist, fashion-mnist, embedded, digits, breast-cancer, wine, diabetes (a regression), a "
+    "folder, or parquet:URI, folder:URI (stay sharded)."
+)
 
 
 def is_named(asked: str) -> bool:
@@ -56,7 +60,6 @@ def data(
 ) -> None:
     """Load a data set and say what it holds."""
     loaded = load_dataset(name, data_dir, download=download) if is_named(name) else _sharded(name, None)
-    counts = np.bincount(loaded.train.labels, minlength=loaded.num_classes)
     facts = {
         "name": loaded.name,
         "source": loaded.source,
@@ -64,8 +67,7 @@ def data(
         "test": 0 if loaded.test is None else len(loaded.test),
         "shape": list(loaded.input_shape),
         "classes": list(loaded.classes),
-        "smallest_class": int(counts.min()),
-        "largest_class": int(counts.max()),
+        **_spread(loaded.train.labels, loaded.num_classes),
         "fingerprint": loaded.fingerprint(),
     }
     if as_json:
@@ -74,3 +76,11 @@ def data(
     console = Console()
     for key, value in facts.items():
         console.print(f"{key:>14}  {value}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _spread(labels: NDArray[Any], classes: int) -> dict[str, float]:
+    """Return the sizes of the smallest and largest class, or the range of targets that are numbers."""
+    if labels.dtype.kind == "f":
+        return {"smallest_target": round(float(labels.min()), 4), "largest_target": round(float(labels.max()), 4)}
+    counts = np.bincount(labels, minlength=classes)
+    return {"smallest_class": int(counts.min()), "largest_class": int(counts.max())}

@@ -194,6 +194,7 @@ def _announce(run: Run, console: Console) -> None:
     from raysubset.tuning.opening import stage_ladder
     from raysubset.tuning.presets import seconds_per_sample
     from raysubset.tuning.progress import duration
+    from raysubset.tuning.task import task_words
 
     experiment, options = run.experiment, run.experiment.search
     n = run.info.n_train
@@ -204,6 +205,7 @@ def _announce(run: Run, console: Console) -> None:
     seconds = samples * seconds_per_sample(experiment.model, shape, classes, experiment.recipe.batch_size)
     lines = [
         f"{experiment.name}: {run.info.dataset}, {run.info.model}, {run.info.device}",
+        *task_words(experiment, run.data),
         f"{options.trials} trials of {experiment.recipe.epochs} epochs at ratio {experiment.plan.ratio:g}, judged "
         f"after {', '.join(f'{level:,.0f}' for level in rungs.levels)} samples",
         f"predicted: {samples:,.0f} samples (on all data {on_all:,.0f}), {duration(seconds)} of one worker",

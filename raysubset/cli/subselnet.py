@@ -205,8 +205,9 @@ def recommend(
 def _evaluated(
     folder: Path, data_dir: Path | None, asked: EvaluationOptions, concurrency: int, say: Callable[[str], None]
 ) -> tuple[SubSelNetRun, dict[Piece, Outcome]]:
+    from raysubset.report.fit_info import FitInfo
     from raysubset.tuning.subselnet_evaluate import evaluate_fit
-    from raysubset.tuning.subselnet_run import FitInfo, open_run
+    from raysubset.tuning.subselnet_run import open_run
 
     run = open_run(folder, _data(FitInfo.read(folder), data_dir))
     return run, evaluate_fit(run, asked, say, concurrency)
@@ -214,7 +215,7 @@ def _evaluated(
 
 def _data(info: object, data_dir: Path | None) -> Dataset:
     """Load the data that a fit is on."""
-    from raysubset.tuning.subselnet_run import FitInfo
+    from raysubset.report.fit_info import FitInfo
 
     assert isinstance(info, FitInfo)
     return load_dataset(info.data, data_dir, limit=info.limit).shrunk(info.shrink)

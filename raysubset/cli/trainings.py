@@ -230,12 +230,14 @@ def _announce(study: ComparisonStudy, console: Console) -> None:
     """Say what will run and what it is predicted to cost."""
     from raysubset.tuning.presets import seconds_per_sample
     from raysubset.tuning.progress import duration
+    from raysubset.tuning.task import task_words
 
     run, comparison = study.run, study.comparison
     recipe, data = run.experiment.recipe, run.data
     pace = seconds_per_sample(run.experiment.model, data.input_shape, data.num_classes, recipe.batch_size)
     for line in (
         f"{run.experiment.name}: {run.info.dataset}, {run.info.model}, {run.info.device}",
+        *task_words(run.experiment, run.data),
         f"{len(comparison.ways)} ways of choosing rows x {len(comparison.seeds)} seeds, {recipe.epochs} epochs",
         f"predicted: {study.planned_samples:,} samples, {duration(study.planned_samples * pace)} of one worker",
     ):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from raysubset.errors import StorageError, UnknownNameError
+from raysubset.report.fit_info import FIT_FILE
 from raysubset.report.nas_info import NAS_FILE
 from raysubset.report.run_info import RUN_FILE
 
@@ -13,8 +14,8 @@ MOST_RUNS = 50
 
 
 def is_run(folder: Path) -> bool:
-    """Say whether a folder is that of a search, a study of ranks or an architecture search."""
-    return (folder / RUN_FILE).is_file() or (folder / NAS_FILE).is_file()
+    """Say whether a folder is that of a search, a study of ranks, an architecture search or a fit of SubSelNet."""
+    return any((folder / name).is_file() for name in (RUN_FILE, NAS_FILE, FIT_FILE))
 
 
 def runs_in(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """One run, followed: its facts, its stages, who drives it, and what it is asked to do.
 
-Files read: run.json or nas.json, records.jsonl, search-<stage>.jsonl, candidates.jsonl, driver.json, requests/.
+Files read: run.json, nas.json or fit.json, records.jsonl, search-<stage>.jsonl, candidates.jsonl, progress.jsonl,
+driver.json, requests/.
 Whatever cannot be read is said beside what can be, and looked at again the next time.
 """
 
@@ -15,6 +16,8 @@ from raysubset.dashboard.follow import Follower
 from raysubset.dashboard.stage import StageDigest
 from raysubset.errors import RaysubsetError, RecordError
 from raysubset.report.driver import Driver, Presence, presence
+from raysubset.report.fit_info import FIT_FILE, FitInfo
+from raysubset.report.fit_progress import PROGRESS_FILE, StageProgress, hear
 from raysubset.report.nas_info import NAS_FILE, NasInfo
 from raysubset.report.records import RECORDS_FILE, parse_record
 from raysubset.report.requests import StopRequest, asked
@@ -24,6 +27,7 @@ CANDIDATES_FILE = "candidates.jsonl"
 JOURNAL = "search-{}.jsonl"
 TRIALS_CAN_STOP = ("search", "search-full")  # the others need every one of their trials
 MOST_WARNINGS = 20
+FIT_STAGES = ("features", "encoder", "supervisors", "approximator", "inductive")
 
 State = Literal["running", "finished", "interrupted", "lost", "unknown"]
 
@@ -49,33 +53,37 @@ class RunDigest:
         requests: What it is asked to do and has not done.
         stages: By name, in order of appearance.
         judged, candidates: Cells judged, and the changes of the best (architecture searches).
+        fit: Stages of a fit of SubSelNet and its evaluation, by name, in the order in which they began last.
         warnings: What could not be read, and why.
         version: Of the digest, when anything here last changed.
         reset: Its version when it was last begun anew: what was told before is void.
-        changed_at: Unix time of the last line of records, 0 before the first.
+        changed_at: Unix time of the last line of records (of a fit: of its progress), 0 before the first.
     """
 
     folder: Path
     key: str
-    info: RunInfo | NasInfo | None = None
+    info: RunInfo | NasInfo | FitInfo | None = None
     driver: Driver | None = None
     presence: Presence = "unknown"
     requests: frozenset[StopRequest] = frozenset()
     stages: dict[str, StageDigest] = field(default_factory=dict)
     judged: int = 0
     candidates: list[CandidatePoint] = field(default_factory=list)
+    fit: dict[str, StageProgress] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
     version: int = 0
     reset: int = 0
     changed_at: float = 0.0
     _records: Follower = field(init=False)
     _candidates: Follower = field(init=False)
+    _progress: Follower = field(init=False)
     _journals: dict[str, Follower] = field(default_factory=dict)
     _seen: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._records = Follower(self.folder / RECORDS_FILE)
         self._candidates = Follower(self.folder / CANDIDATES_FILE)
+        self._progress = Follower(self.folder / PROGRESS_FILE)
 
     # ------------------------------------------------------------------ looking
 
@@ -90,6 +98,7 @@ class RunDigest:
             self._look_at_records(version),
             self._look_at_journals(version),
             self._look_at_candidates(version),
+            self._look_at_progress(version),
         ]
         if not any(changes):
             return False
@@ -99,7 +108,7 @@ class RunDigest:
         return True
 
     def _look_at_facts(self) -> bool:
-        for name, kind in ((RUN_FILE, RunInfo), (NAS_FILE, NasInfo)):
+        for name, kind in ((RUN_FILE, RunInfo), (NAS_FILE, NasInfo), (FIT_FILE, FitInfo)):
             if not self._is_news(name):
                 continue
             try:
@@ -169,6 +178,19 @@ class RunDigest:
                 self.candidates.append(CandidatePoint(self.judged, score, cell))
         return bool(found.lines)
 
+    def _look_at_progress(self, version: int) -> bool:
+        found = self._progress.look()
+        if found.anew:
+            self.fit, self.reset = {}, version
+        for number, line in enumerate(found.lines, found.first):
+            try:
+                hear(self.fit, json.loads(line))
+            except (ValueError, RecordError) as error:
+                self._warn(f"progress {number}", f"Left out: {PROGRESS_FILE}, line {number}: {error}")
+        if found.lines:
+            self.changed_at = self._progress.path.stat().st_mtime
+        return bool(found.lines) or found.anew
+
     def _stage(self, name: str) -> StageDigest:
         if (stage := self.stages.get(name)) is None:
             score = self.info.score if isinstance(self.info, RunInfo) else "accuracy"
@@ -215,6 +237,9 @@ class RunDigest:
     def _has_result(self) -> bool:
         if isinstance(self.info, NasInfo):
             return self.info.cell is not None
+        if isinstance(self.info, FitInfo):
+            ended = all(stage.ended for stage in self.fit.values())
+            return ended and set(FIT_STAGES) <= set(self.fit) | set(self.info.stages)
         return self.info is not None and self.info.result is not None
 
     @property

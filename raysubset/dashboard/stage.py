@@ -37,6 +37,7 @@ class Report(NamedTuple):
     train_s: float
     select_s: float
     eval_s: float
+    r2: float | None = None
 
 
 @dataclass(slots=True)
@@ -232,6 +233,7 @@ def _kept(record: TrialRecord, score: str) -> Report:
         record.train_s,
         record.select_s,
         record.eval_s,
+        record.val_r2,
     )
 
 

@@ -68,7 +68,7 @@ def screen(run: dict[str, Any], detail: dict[str, Any] | None) -> RenderableType
         Text.assemble(
             (run["name"], "bold"), f"  {STATES[run['state']]}{age}", "  stopping" if run["stopping"] else ""
         ),
-        _figures(run),
+        _fit(run) if run["kind"] == "fit" else _figures(run),
     ]
     parts += [Text(words, style="yellow") for words in run["warnings"]]
     if detail is not None:
@@ -95,6 +95,22 @@ def _figures(run: dict[str, Any]) -> Table:
     grid.add_row("selection", "", f"{wording.percent(run['selection_share'])} of the trials' seconds")
     grid.add_row("best", "", Text(_best(run)))
     return grid
+
+
+def _fit(run: dict[str, Any]) -> Table:
+    """Return the stages of a fit of SubSelNet."""
+    table = Table("stage", "", "", "done", "work", "last, or why it ended", box=None)
+    for row in run["fit"]:
+        left = f", about {wording.seconds(row['left_s'])} left" if row["left_s"] is not None else ""
+        said = row["reason"] or row["last"] + (
+            f", {wording.percent(row['score'])}" if row["score"] is not None else ""
+        )
+        done = f"{row['done']:,} of {row['pieces']:,}" if row["pieces"] else ""
+        spent = f"{wording.seconds(row['seconds'])}{left}" if row["done"] else ""
+        style = "yellow" if row["reason"] else ""
+        bar = _bar(row["done"], row["pieces"])
+        table.add_row(row["stage"], row["status"], bar, done, spent, Text(said, style=style))
+    return table
 
 
 def _best(run: dict[str, Any]) -> str:

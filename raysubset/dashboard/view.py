@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from raysubset.dashboard.fit import fit_rows
 from raysubset.dashboard.run import RunDigest
 from raysubset.dashboard.stage import StageDigest, TrialView, failures, rungs
+from raysubset.report.fit_info import FitInfo
 from raysubset.report.nas_info import NasInfo
 from raysubset.report.requests import STOP_RUN
 from raysubset.report.run_info import RunInfo
@@ -31,7 +33,7 @@ def summary(run: RunDigest, stage: StageDigest | None = None) -> dict[str, Any]:
         "key": run.key,
         "name": run.name,
         "folder": str(run.folder),
-        "kind": "nas" if isinstance(info, NasInfo) else "study" if "correlation" in run.settings() else "search",
+        "kind": _kind(run),
         "state": run.state,
         "driver": {"host": run.driver.host, "pid": run.driver.pid} if run.driver else None,
         "changed_at": run.changed_at,
@@ -48,6 +50,7 @@ def summary(run: RunDigest, stage: StageDigest | None = None) -> dict[str, Any]:
         "best": _best(judged),
         "judged": run.judged,
         "candidate": _candidate(run),
+        "fit": fit_rows(run),
         "curve": _curve(run, judged),
         "facts": _facts(run),
         "result": _result(info),
@@ -103,6 +106,7 @@ def _row(trial: TrialView) -> dict[str, Any]:
         "score": scored.score if scored else None,
         "scored_at": scored.epoch if scored else 0,
         "accuracy": scored.accuracy if scored else None,
+        "r2": scored.r2 if scored else None,
         "ratio": last.ratio if last else None,
         "metric": last.metric if last else None,
     }
@@ -123,6 +127,12 @@ def _learning(trial: TrialView) -> dict[str, Any]:
         "samples": [samples for samples, _ in points],
         "scores": [score for _, score in points],
     }
+
+
+def _kind(run: RunDigest) -> str:
+    if isinstance(run.info, FitInfo):
+        return "fit"
+    return "nas" if isinstance(run.info, NasInfo) else "study" if "correlation" in run.settings() else "search"
 
 
 def _best(stage: StageDigest | None) -> dict[str, Any] | None:
@@ -209,11 +219,16 @@ def _facts(run: RunDigest) -> dict[str, Any]:
     info = run.info
     if info is None:
         return {}
-    common = {
+    data = {
         "data": info.dataset,
         "source": info.dataset_source,
         "note": info.dataset_note,
         "rows": info.n_train,
+    }
+    if isinstance(info, FitInfo):
+        return {**data, **{name: getattr(info, name) for name in ("seed", "device", "started", "command")}}
+    common = {
+        **data,
         "selector": info.selector,
         "metric": info.metric,
         "ratio": info.ratio,
@@ -235,7 +250,7 @@ def _facts(run: RunDigest) -> dict[str, Any]:
     }
 
 
-def _result(info: RunInfo | NasInfo | None) -> dict[str, Any] | None:
+def _result(info: RunInfo | NasInfo | FitInfo | None) -> dict[str, Any] | None:
     """Return what the run came to, None before its end."""
     if isinstance(info, NasInfo) and info.cell is not None:
         return {"cell": info.cell, "score": info.score}
@@ -245,5 +260,9 @@ def _result(info: RunInfo | NasInfo | None) -> dict[str, Any] | None:
             "config": dict(found.best_config),
             "val_accuracy": found.val_accuracy,
             "test_accuracy": found.test_accuracy,
+            "val_r2": found.val_r2,
+            "test_r2": found.test_r2,
+            "val_rmse": found.val_rmse,
+            "test_rmse": found.test_rmse,
         }
     return None

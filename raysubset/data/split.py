@@ -37,8 +37,8 @@ def stratified_split(
     """
     if labels.dtype.kind == "f":
         raise DataError(
-            "These targets are numbers, and a search judges classifiers by loss and accuracy. Train a regression "
-            "in a loop of your own, alone or in a Ray Tune trial: raysubset.Subset and epoch.loss."
+            "These targets are numbers, and this judges classifiers. For a regression there are raysubset.tune, "
+            "`raysubset hpo`, `train` and `ablate`, and loops of your own: raysubset.Subset and epoch.loss."
         )
     n = len(labels)
     total = round(fraction * n) if 0.0 < fraction < 1.0 else 0
@@ -51,6 +51,15 @@ def stratified_split(
     keys = generator(seed, "split").random(n)
     chosen = _first_of_each_class(sizes, counts, np.lexsort((keys, classes)))
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def judging_split(labels: NDArray[Any], fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split rows into train and validation as `stratified_split` does; targets of a regression are one class.
+
+    Raises:
+        OptionsError: ``fraction`` outside (0, 1), or so extreme that one side would be empty.
+    """
+    return stratified_split(_strata(labels), fraction, seed)
 
 
 def thin(labels: NDArray[Any], limit: int) -> NDArray[np.int64]:
@@ -70,10 +79,14 @@ def thin(labels: NDArray[Any], limit: int) -> NDArray[np.int64]:
         raise OptionsError(f"limit={limit}: need at least 1 row.")
     if limit >= len(labels):
         return np.arange(len(labels), dtype=np.int64)
-    strata = np.zeros(len(labels), dtype=np.int64) if labels.dtype.kind == "f" else labels
-    _, classes, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    _, classes, sizes = np.unique(_strata(labels), return_inverse=True, return_counts=True)
     counts = _shares(sizes, limit, keep_some_out=False)
     return np.flatnonzero(_first_of_each_class(sizes, counts, np.argsort(classes, kind="stable")))
+
+
+def _strata(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Return classes as they are, targets of a regression as one class."""
+    return np.zeros(len(labels), dtype=np.int64) if labels.dtype.kind == "f" else labels
 
 
 def _shares(sizes: NDArray[np.int64], total: int, *, keep_some_out: bool) -> NDArray[np.int64]:

@@ -33,7 +33,7 @@ def bundled_table(name: str) -> Dataset:
     """Return a table with four fifths of each class to train on and one fifth to test; always the same.
 
     Features have mean 0 and deviation 1 over the training rows (a constant one is 0), targets of a regression too:
-    `Dataset.note` says in which units.
+    `Dataset.source` says in which units.
 
     Raises:
         UnknownNameError: No such table; lists those there are.
@@ -48,15 +48,15 @@ def bundled_table(name: str) -> Dataset:
     features, targets = np.asarray(found.data, dtype=np.float64), np.asarray(found.target)
     test = _every_fifth(targets if name != "diabetes" else np.zeros(len(targets)))
     features = _standardised(features, test)
-    note, classes = "", tuple(map(str, getattr(found, "target_names", ())))
+    units, classes = "", tuple(map(str, getattr(found, "target_names", ())))
     if name == "diabetes":
         spread = float(targets[~test].std())
-        note = f"Targets are standardised: 1 is {spread:.1f} points of progression."
+        units = f"; targets are standardised, 1 is {spread:.1f} points of progression"
         targets, classes = _standardised(targets.astype(np.float64)[:, None], test)[:, 0], ()
     table = Dataset.from_arrays(
         features[~test], targets[~test], test=(features[test], targets[test]), classes=classes or None, name=name
     )
-    return replace(table, source="shipped with scikit-learn", note=note)
+    return replace(table, source=f"shipped with scikit-learn{units}")
 
 
 def _every_fifth(strata: NDArray[np.generic]) -> NDArray[np.bool_]:

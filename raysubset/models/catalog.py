@@ -32,32 +32,37 @@ def model_names() -> tuple[str, ...]:
     return tuple(sorted(_BUILDERS))
 
 
+def width_of(num_classes: int) -> int:
+    """Return how many outputs a model has: one a class, or 1 in a regression (no classes)."""
+    return num_classes or 1
+
+
 def build_model(
     model: str | ModelBuilder, *, num_classes: int, input_shape: tuple[int, ...], seed: int
 ) -> nn.Module:
     """Build a model on the CPU; equal arguments give equal weights, whatever was drawn before.
 
     Args:
-        model: A name of `model_names`, or a callable ``(num_classes, input_shape) -> nn.Module``.
-        num_classes: Outputs, at least 2.
+        model: A name of `model_names`, or a callable ``(outputs, input_shape) -> nn.Module``.
+        num_classes: Outputs, at least 2; or 0 in a regression, for which the builder is asked for 1 output.
         input_shape: Shape of one sample, without the batch: (channels, height, width) for images.
         seed: Names the initial weights: the stream is ``(seed, "init")``. Torch's global generator is restored.
 
     Raises:
         UnknownNameError: No model has that name; lists the known ones.
-        OptionsError: Fewer than two classes, or an input the model cannot take.
+        OptionsError: One class or fewer than none, or an input the model cannot take.
         ModelError: The callable returned something else than an ``nn.Module``.
     """
     if isinstance(model, str) and model not in _BUILDERS:
         raise UnknownNameError.of("model", model, _BUILDERS)
-    if num_classes < 2:
-        raise OptionsError.of("build_model", [f"num_classes={num_classes}, need at least 2"])
+    if num_classes != 0 and num_classes < 2:
+        raise OptionsError.of("build_model", [f"num_classes={num_classes}, need at least 2, or 0 in a regression"])
     builder = _BUILDERS[model] if isinstance(model, str) else model
     with seeded(seed64(seed, "init")):
-        built = builder(num_classes, input_shape)
+        built = builder(width_of(num_classes), input_shape)
     if not isinstance(built, nn.Module):
         raise ModelError(
             f"The model builder {builder!r} returned {type(built).__name__}, need an nn.Module. It is called as "
-            "builder(num_classes, input_shape)."
+            "builder(num_classes, input_shape), in a regression with 1."
         )
     return built

@@ -119,9 +119,23 @@ class SelectorService:
             stream = self._streams[trial]
             self._tally.hear(trial, stream.epochs_recorded, stream.memory)
 
-    def watch(self, labels: NDArray[np.int64]) -> None:
-        """Count from now on what is handed out, see `Tally`; a service that is restarted must be told again."""
-        self._tally = Tally(labels)
+    def watch(self, labels: NDArray[np.int64], counted: Mapping[str, Any] | None = None) -> None:
+        """Count from now on what is handed out, see `Tally`; a service that is restarted must be told again.
+
+        Args:
+            labels: int64[n] of the pool.
+            counted: What `counted` gave, to count on from there; None: from nothing.
+        """
+        self._tally = Tally(labels, counted)
+
+    def counted(self) -> dict[str, Any] | None:
+        """Return what was counted since `watch`, running trials too, and count on; None without `watch`."""
+        if self._tally is None:
+            return None
+        told = self._tally.so_far()
+        for trial, stream in self._streams.items():
+            told.hear(trial, stream.epochs_recorded, stream.memory)
+        return told.state()
 
     def tallied(self) -> dict[str, Any] | None:
         """Return what was counted since `watch`, running trials too, and count no more; None without `watch`."""

@@ -73,6 +73,11 @@ def other_signals(
     return torch.stack([loss, entropy, gradient, correct])
 
 
+def squared_error_slopes(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return `output_slopes` of the squared error without a graph: 2 |z_i - y_i|, float[B], for [B] or [B, 1]."""
+    return 2 * (outputs.reshape(targets.shape) - targets).abs()
+
+
 def output_slopes(losses: Tensor, outputs: Tensor) -> Tensor:
     """Return ||dl_i/dz_i||_2, float[B], detached; the graph stays for the backward pass to come.
 
@@ -175,14 +180,18 @@ class SignalRecorder:
             self._features = inputs[0].detach()
 
     def observe(self, index: NDArray[np.int64], logits: Tensor, targets: Tensor, losses: Tensor) -> None:
-        """Take in one trained batch: global rows, logits[B, K], targets[B], per-sample losses[B], all detached."""
+        """Take in one trained batch: global rows, logits[B, K], targets[B], per-sample losses[B], all detached.
+
+        Targets that are numbers were trained on by the squared error, the outputs are [B] or [B, 1].
+        """
         if self._features is None or len(self._features) != len(logits):
             seen = "no" if self._features is None else f"{len(self._features)}"
             raise ModelError(
                 f"The last nn.Linear saw {seen} rows where the loss has {len(logits)}: it must make the logits, "
                 "one row a sample."
             )
-        self._log.add(index, logits, targets, losses, self._features)
+        slopes = squared_error_slopes(logits, targets) if targets.is_floating_point() else None
+        self._log.add(index, logits, targets, losses, self._features, slopes)
         self._features = None
 
     def collect(self) -> EpochSignals:

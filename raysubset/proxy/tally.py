@@ -14,6 +14,7 @@ whose rows are chosen inside batches are not known here and only counted as such
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,11 @@ class Tally:
 
     Args:
         labels: int64[n] of the pool; they may lie in shared memory.
+        counted: What an earlier tally of the same pool ended with (`state`), to count on from there. Its ranks are
+            left out: memories that are heard anew tell them again.
     """
 
-    def __init__(self, labels: NDArray[np.int64]) -> None:
+    def __init__(self, labels: NDArray[np.int64], counted: Mapping[str, Any] | None = None) -> None:
         n, self._labels = len(labels), labels
         self._classes = int(labels.max()) + 1
         self._rows = np.sort(generator(0, "watched").permutation(n)[:WATCHED])
@@ -49,6 +52,19 @@ class Tally:
         self._in_batch = 0
         self._counted: dict[tuple[str, int], int] = {}
         self._heard: dict[str, int] = {}
+        if counted is not None:
+            self._count_on(counted)
+
+    def _count_on(self, counted: Mapping[str, Any]) -> None:
+        self._times, self._in_batch = np.array(counted["times"], dtype=np.uint32), int(counted["in_batch"])
+        for place, epoch in enumerate(np.asarray(counted["epochs"]).tolist()):
+            self._subsets[epoch] = int(counted["subsets"][place])
+            self._by_class[epoch] = np.array(counted["by_class"][place], dtype=np.int64)
+            self._watched[epoch] = np.array(counted["watched"][place], dtype=np.uint32)
+
+    def so_far(self) -> Tally:
+        """Return a tally that has counted the same and heard nothing; counting goes on in both."""
+        return Tally(self._labels, self.state())
 
     def count(self, trial: str, spec: StreamSpec, subset: EpochSubset) -> None:
         """Count a subset that was handed out, unless it is counted already.

@@ -57,6 +57,7 @@ class Training:
         way, seed: Which.
         reason: Why it failed; "" if it did not.
         accuracy, loss: On the rows of the study's ``judged_on``; None if it failed.
+        r2, rmse: The same of a regression, which has no accuracy.
         samples: Consumed.
         train_s, select_s, eval_s: Seconds.
     """
@@ -70,6 +71,8 @@ class Training:
     train_s: float
     select_s: float
     eval_s: float
+    r2: float | None = None
+    rmse: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -86,6 +89,7 @@ class Comparison:
         seeds: Each way is trained once with each.
         full_samples: What a training on all rows consumes.
         judged_on: "test", or "validation" where the data set has no test rows.
+        measure: What the ways are compared by: "accuracy", or "R2" of a regression; shares, the more the better.
         plans: Name of a way -> the options of its plan that are no defaults.
         notes: What a reader of the tables must know.
     """
@@ -96,10 +100,15 @@ class Comparison:
     judged_on: str
     plans: Mapping[str, Mapping[str, Any]]
     notes: tuple[str, ...] = ()
+    measure: str = "accuracy"
 
     def way(self, name: str) -> Way:
         """Return the way of a name."""
         return next(way for way in self.ways if way.name == name)
+
+    def score(self, training: Training) -> float | None:
+        """Return a training's `measure`, None if it failed."""
+        return training.r2 if self.measure == "R2" else training.accuracy
 
     def write(self, folder: Path, derived: Mapping[str, Any]) -> None:
         """Write ``folder``/comparison.json in one step.
@@ -132,6 +141,7 @@ def read_comparison(folder: Path) -> Comparison:
             judged_on=plain["judged_on"],
             plans=plain["plans"],
             notes=tuple(plain["notes"]),
+            measure=plain.get("measure", "accuracy"),  # older studies are of classes
         )
     except (KeyError, TypeError) as error:
         raise RecordError(f"{path} is not a study of trainings ({type(error).__name__}: {error}).") from error
@@ -176,4 +186,6 @@ def _training(reports: Sequence[TrialRecord], comparison: Comparison) -> Trainin
         train_s=sum(row.train_s for row in reports),
         select_s=sum(row.select_s for row in reports),
         eval_s=sum(row.eval_s for row in reports),
+        r2=last.test_r2 if tested else last.val_r2,
+        rmse=last.test_rmse if tested else last.val_rmse,
     )

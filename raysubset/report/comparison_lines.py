@@ -29,9 +29,10 @@ class WayLine:
         trainings: Those that ended without failing.
         failed: Those that failed.
         missing: Seeds not run (yet).
-        accuracy: Mean.
+        accuracy: Mean; here and below of the study's measure, which in a regression is R2.
         gain: Accuracy above that of ``way.against``, paired by seed.
         to_full: Accuracy above training on everything, paired by seed.
+        rmse: Mean, of a regression.
     """
 
     way: Way
@@ -41,6 +42,7 @@ class WayLine:
     accuracy: Estimate | None
     gain: Estimate | None
     to_full: Estimate | None
+    rmse: Estimate | None = None
 
     def mean(self, reading: Callable[[Training], float]) -> float | None:
         """Return the mean of a quantity over seeds."""
@@ -71,7 +73,8 @@ class Claim:
 def way_lines(comparison: Comparison, trainings: Iterable[Training]) -> tuple[WayLine, ...]:
     """Return a line for each way of the study, those not run included."""
     ended = tuple(trainings)
-    scores = _scores(ended)
+    scores = _scores(comparison, ended)
+    errors = {(t.way, t.seed): t.rmse for t in ended if not t.reason}
     full = next((way.name for way in comparison.ways if way.method == FULL), "")
     lines = []
     for way in comparison.ways:
@@ -85,6 +88,7 @@ def way_lines(comparison: Comparison, trainings: Iterable[Training]) -> tuple[Wa
                 accuracy=mean_over_seeds(scores.get((way.name, seed)) for seed in comparison.seeds),
                 gain=_paired(scores, comparison.seeds, [(way.name, way.against)]),
                 to_full=_paired(scores, comparison.seeds, [(way.name, full)]) if way.name != full else None,
+                rmse=mean_over_seeds(errors.get((way.name, seed)) for seed in comparison.seeds),
             )
         )
     return tuple(lines)
@@ -96,7 +100,7 @@ def claims(comparison: Comparison, trainings: Iterable[Training]) -> tuple[Claim
     Dynamic above static: mean over the metrics trained both ways. The mixture above single metrics: mean over
     schedules and the single metrics there are. Chosen anew above a fixed subset: adaptive random against random.
     """
-    scores = _scores(tuple(trainings))
+    scores = _scores(comparison, tuple(trainings))
     ways = {(way.method, way.schedule, way.ratio): way.name for way in comparison.ways if not way.details}
     found = []
     for ratio in sorted({way.ratio for way in comparison.ways}):
@@ -134,7 +138,8 @@ def derived(comparison: Comparison, trainings: Sequence[Training]) -> dict[str, 
                 "seeds": [training.seed for training in line.trainings],
                 "failed": [training.seed for training in line.failed],
                 "missing": list(line.missing),
-                "accuracy": _plain(line.accuracy),
+                comparison.measure: _plain(line.accuracy),
+                **({} if line.rmse is None else {"RMSE": _plain(line.rmse)}),
                 "gain": _plain(line.gain),
                 "to_full": _plain(line.to_full),
                 "samples": line.mean(lambda t: t.samples),
@@ -150,8 +155,9 @@ def derived(comparison: Comparison, trainings: Sequence[Training]) -> dict[str, 
     }
 
 
-def _scores(trainings: Sequence[Training]) -> dict[tuple[str, int], float]:
-    return {(t.way, t.seed): t.accuracy for t in trainings if not t.reason and t.accuracy is not None}
+def _scores(comparison: Comparison, trainings: Sequence[Training]) -> dict[tuple[str, int], float]:
+    judged = {(t.way, t.seed): comparison.score(t) for t in trainings if not t.reason}
+    return {key: score for key, score in judged.items() if score is not None}
 
 
 def _paired(

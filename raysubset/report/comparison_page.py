@@ -39,8 +39,10 @@ def comparison_page(folder: Path) -> Page:
     pictures = tuple(_accuracy_over_ratio(comparison, way_lines(comparison, trainings)))
     finished = len(trainings) == len(comparison.ways) * len(comparison.seeds)
     parts = (
-        Part("Accuracy over the ratio", pictures=pictures),
-        Part("Numbers", (NOTE,), tables=comparison_tables(comparison, trainings)),
+        Part(f"{comparison.measure.capitalize()} over the ratio", pictures=pictures),
+        Part(
+            "Numbers", (NOTE.format(measure=comparison.measure),), tables=comparison_tables(comparison, trainings)
+        ),
     )
     return Page(
         title=f"{run.name}: {run.model} on {run.dataset}",
@@ -88,7 +90,7 @@ def _picture(
         axes.xaxis.set_major_locator(FixedLocator(ratios))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("ratio: mean share of the data an epoch trains on")
-        axes.set_ylabel(f"{comparison.judged_on} accuracy (%)")
+        axes.set_ylabel(f"{comparison.judged_on} {comparison.measure} (%)")
         figure.legend(loc="outside upper left", ncols=3, handlelength=1.8, columnspacing=1.2)
         svg = render(figure, f"ways-{schedule}")
     words = "; ".join(
@@ -98,8 +100,9 @@ def _picture(
     )
     return Picture(
         slug=f"ways-{schedule}",
-        title=f"Accuracy by ratio, {schedule} sizes",
-        alt=f"Line chart of {comparison.judged_on} accuracy in percent over the ratio, a line a way. {words}.",
+        title=f"{comparison.measure.capitalize()} by ratio, {schedule} sizes",
+        alt=f"Line chart of {comparison.judged_on} {comparison.measure} in percent over the ratio, a line a way. "
+        f"{words}.",
         caption="Means over seeds; the intervals are in the table.",
         svg=svg,
     )

@@ -9,12 +9,12 @@ from raysubset.report.comparison import Comparison, Training, Way
 from raysubset.report.comparison_lines import ADAPTIVE, Claim, WayLine, claims, way_lines
 from raysubset.report.intervals import Estimate
 from raysubset.report.tables import Table
-from raysubset.report.wording import count, percent, seconds
+from raysubset.report.wording import count, number, percent, seconds
 
 ABSENT = "-"
 NOTE = (
     "Means over seeds with 95 % Student intervals; differences are paired by seed (equal initial weights and "
-    "draws) and in points of accuracy. The split into training and validation rows is the same for all seeds, so "
+    "draws) and in points of {measure}. The split into training and validation rows is the same for all seeds, so "
     "its draw is not in the intervals. Time: training, selection and evaluation of one training."
 )
 
@@ -31,7 +31,9 @@ def comparison_tables(comparison: Comparison, trainings: Sequence[Training]) -> 
 
 
 def _ways_table(comparison: Comparison, lines: Sequence[WayLine]) -> Table:
-    columns = ("rows chosen by", "schedule", "ratio", "seeds", f"{comparison.judged_on} %", "against",
+    judged = comparison.judged_on
+    scores = (f"{judged} R2, %", f"{judged} RMSE") if comparison.measure == "R2" else (f"{judged} %",)
+    columns = ("rows chosen by", "schedule", "ratio", "seeds", *scores, "against",
                "difference", "to full", "samples", "of full", "time", "selection")  # fmt: skip
     return Table("Ways of choosing rows", columns, tuple(_way_row(comparison, line) for line in lines))
 
@@ -44,6 +46,7 @@ def _way_row(comparison: Comparison, line: WayLine) -> tuple[str, ...]:
         f"{way.ratio:g}",
         f"{len(line.trainings)} of {len(comparison.seeds)}",
         _percent(line.accuracy),
+        *((_error(line.rmse),) if comparison.measure == "R2" else ()),
         _baseline(comparison, way) or ABSENT,
         _percent(line.gain, "+"),
         _percent(line.to_full, "+"),
@@ -88,7 +91,8 @@ def comparison_found(comparison: Comparison, trainings: Sequence[Training]) -> I
         if not judged:
             continue
         best, accuracy = max(judged, key=lambda pair: pair[1].value)
-        said = f"Ratio {ratio:g}: {_named(best)} comes out highest, {_percent(accuracy)} %"
+        measured = "R2 " if comparison.measure == "R2" else ""
+        said = f"Ratio {ratio:g}: {_named(best)} comes out highest, {measured}{_percent(accuracy)} %"
         if best.gain is None:
             yield f"{said}."
         else:
@@ -129,7 +133,7 @@ def comparison_unmeasured(comparison: Comparison, trainings: Sequence[Training])
     if len(comparison.seeds) < 2:
         yield "One seed: there is no interval, and no difference can be told from chance."
     if comparison.judged_on != "test":
-        yield "The data set has no test rows: accuracies are on the validation rows."
+        yield "The data set has no test rows: scores are those on the validation rows."
 
 
 def _informed(line: WayLine) -> bool:
@@ -162,6 +166,14 @@ def _says(difference: Estimate) -> str:
     if not isfinite(difference.low):
         return "one seed"
     return "holds" if difference.low > 0 else "the reverse" if difference.high < 0 else "not told from 0"
+
+
+def _error(estimate: Estimate | None) -> str:
+    """Return an RMSE with its half interval, in units of the targets."""
+    if estimate is None:
+        return ABSENT
+    half = estimate.high - estimate.value
+    return number(estimate.value) + (f" ± {number(half)}" if isfinite(half) else "")
 
 
 def _percent(estimate: Estimate | None, sign: str = "") -> str:

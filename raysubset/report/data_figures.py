@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,12 +28,16 @@ READ = (
 )
 
 
-def data_part(known: Selections, epochs_recorded: int) -> Part:
+def data_part(
+    known: Selections, epochs_recorded: int, notes: Sequence[str] = (), read: Sequence[str] = READ
+) -> Part:
     """Return the chapter on the data.
 
     Args:
         known: What was counted.
         epochs_recorded: Epochs that the trials of the search reported: what should have been counted.
+        notes: What else a reader must know, e.g. what stands for classes.
+        read: How the pictures are to be read.
     """
     if not known.counted:
         why = "The rows are chosen inside each batch, where nobody counts them."
@@ -41,7 +47,7 @@ def data_part(known: Selections, epochs_recorded: int) -> Part:
     same = ("Every row was in the same number of subsets: there is nothing to draw.",) if even else ()
     return Part(
         "What was chosen",
-        (*READ, *_coverage(known, epochs_recorded), *same),
+        (*read, *notes, *_coverage(known, epochs_recorded), *same),
         tuple(picture for picture in drawn if picture is not None),
         galleries(known),
     )
@@ -134,7 +140,8 @@ def _over_epochs(known: Selections) -> Picture | None:
         title="Classes over epochs",
         alt=f"Heat map of each class's share in the subsets of each epoch, against its share in the data. Most: "
         f"{ends[0]}; least: {ends[1]}.",
-        caption="0: as in the data; 1: twice that share; -1: half of it. All trials that had the epoch together.",
+        caption="0: as in the data; 1: twice that share; -1: half of it."
+        + (" All trials that had the epoch together." if known.subsets.max() > 1 else ""),
         svg=svg,
     )
 
@@ -183,10 +190,16 @@ def _watched(known: Selections) -> Picture | None:
         title="Which rows when",
         alt=f"Heat map of {len(order)} rows over {len(known.epochs)} epochs, {by}. The upper third was in "
         f"{top:.1f} % of the subsets, the lower third in {bottom:.1f} %.",
-        caption=f"{len(order)} rows drawn at random from {count(len(known.times))}, {by}: bands are rows that the "
-        "trials agree on; noise is rows that each trial chooses for itself.",
+        caption=f"{len(order)} rows drawn at random from {count(len(known.times))}, {by}: {_bands(known)}.",
         svg=svg,
     )
+
+
+def _bands(known: Selections) -> str:
+    """Say what the stripes of the map are; of a single training each epoch's rows are chosen or not."""
+    if known.subsets.max() <= 1:
+        return "light where the row was in the epoch's subset"
+    return "bands are rows that the trials agree on; noise is rows that each trial chooses for itself"
 
 
 def _ordered(known: Selections) -> tuple[NDArray[np.int64], str]:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from raysubset.report.progress import BestPoint, Curve
+from raysubset.report.run_info import RunInfo
 from raysubset.report.summary import Summary
 from raysubset.report.svg import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION, Picture, canvas, render
 from raysubset.report.wording import count, number, percent, seconds
@@ -55,7 +56,7 @@ def _best_over(summary: Summary, unit: str) -> Picture | None:
                       linewidth=1.8, drawstyle="steps-post")  # fmt: skip
             axes.plot(xs(points[-1]), points[-1].score, marker, color=colour, markersize=6)
         spent_axis(axes, unit, [xs(p) for _, points, *_ in lines for p in points], wide=True)
-        score_axis(axes, score, [p.score for _, points, *_ in lines for p in points])
+        score_axis(axes, summary.run, [p.score for _, points, *_ in lines for p in points])
         axes.legend()
         svg = render(figure, f"best-{unit}")
     say = (lambda x: f"{count(int(x))} samples") if unit == "samples" else seconds
@@ -90,14 +91,14 @@ def spent_axis(axes: Axes, unit: str, values: Sequence[float], wide: bool) -> No
         axes.set_xlabel("time since the start of the search (s)")
 
 
-def score_axis(axes: Axes, score: str, values: Sequence[float]) -> None:
+def score_axis(axes: Axes, run: RunInfo, values: Sequence[float]) -> None:
     """Label the score axis with its unit; losses that span more than a factor of 20 are logarithmic."""
-    if score == "loss" and min(values) > 0 and max(values) > 20 * min(values):
+    if run.score == "loss" and min(values) > 0 and max(values) > 20 * min(values):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if max(values) < 1e3 * min(values) else (1.0,)))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_ylabel("validation loss (nats)" if score == "loss" else "validation accuracy (share)")
+    axes.set_ylabel(f"validation {run.score} ({run.unit})")
 
 
 def _all_curves(summary: Summary) -> Picture | None:
@@ -117,7 +118,7 @@ def _all_curves(summary: Summary) -> Picture | None:
         axes.plot(*_thin(best), "o-", color=BLUE, linewidth=2, markersize=3.5, label=f"best: trial {best.trial}")
         spent_axis(axes, "samples", [x for curve in ranked for x in curve.samples], wide=False)
         axes.set_xlabel("samples the trial consumed")
-        score_axis(axes, summary.run.score, [y for curve in ranked for y in curve.scores])
+        score_axis(axes, summary.run, [y for curve in ranked for y in curve.scores])
         axes.legend()
         svg = render(figure, "curves")
     unseen = len(summary.trials) - len(ranked)

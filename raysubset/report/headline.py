@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from raysubset.report.resources import energy_rows
+from raysubset.report.scores import found_words, gap_words, loss_words, name_of_score, rmse_gap
 from raysubset.report.summary import Summary
-from raysubset.report.wording import NOT_MEASURED, config, count, factor, interval, percent, points, seconds, times
+from raysubset.report.wording import NOT_MEASURED, config, count, factor, percent, seconds, times
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,10 @@ def headline(summary: Summary) -> Headline:
 
 
 def _found(summary: Summary) -> Iterator[str]:
-    result, test = summary.run.result, summary.accuracy.test
+    result = summary.run.result
     if result is not None:
         yield f"Best configuration: {config(result.best_config)}."
-        if test is not None:
-            yield f"Test accuracy {interval(test)}, on {count(summary.run.n_test)} test rows."
+        yield from found_words(summary)
     elif summary.best:
         best = summary.best[-1]
         yield (
@@ -49,8 +49,7 @@ def _found(summary: Summary) -> Iterator[str]:
     for label, value in energy_rows(summary):
         if not value.startswith(NOT_MEASURED):
             yield f"{label.capitalize()}: {value}."
-    if (gap := summary.accuracy.gap) is not None and gap.value >= 0:  # a loss is said under "against"
-        yield f"Test accuracy against the search on all data: {points(gap)}."
+    yield from gap_words(summary)  # a loss is said under "against"
 
 
 def _cost(summary: Summary) -> Iterator[str]:
@@ -75,7 +74,7 @@ def _cost(summary: Summary) -> Iterator[str]:
 
 
 def _against(summary: Summary) -> Iterator[str]:
-    saved, gap = summary.savings, summary.accuracy.gap
+    saved = summary.savings
     if saved.samples_factor is not None and saved.samples_factor < 1:
         yield f"The subset search consumed {factor(1 / saved.samples_factor)} the samples of that on all data."
     elif saved.samples_factor is None and saved.planned_factor is not None and saved.planned_factor < 1:
@@ -84,9 +83,7 @@ def _against(summary: Summary) -> Iterator[str]:
         yield f"The subset search was slower: it took {factor(1 / saved.wall_factor)} as long as on all data."
     if saved.whole_wall_factor is not None and saved.whole_wall_factor < 1:
         yield f"With the final training it took {factor(1 / saved.whole_wall_factor)} as long as on all data."
-    if gap is not None and gap.value < 0:
-        noise = "more than" if gap.high < 0 else "within"
-        yield f"It found a less accurate configuration: {points(gap)}, {noise} the noise of the test rows."
+    yield from loss_words(summary)
     yield from _overheads(summary)
     if summary.failed:
         yield f"{summary.failed} of {len(summary.trials)} trials failed."
@@ -105,19 +102,21 @@ def _overheads(summary: Summary) -> Iterator[str]:
 
 
 def _unmeasured(summary: Summary) -> Iterator[str]:
-    search, full = summary.cost("search"), summary.cost("search-full")
+    search, full, score = summary.cost("search"), summary.cost("search-full"), name_of_score(summary.run)
+    gained = summary.accuracy.gap is not None or rmse_gap(summary.run) is not None
     if search is None:
         yield "No trial has reported."
         return
     if full is None:
-        yield "The same search on all data was not run: time saved and accuracy lost are not measured."
+        lost = "error added" if summary.run.regression else "accuracy lost"
+        yield f"The same search on all data was not run: time saved and {lost} are not measured."
     elif not full.finished or not search.finished:
         yield "A search did not finish: what was saved is not measured."
-    elif summary.accuracy.gap is None:
-        yield "The accuracy gap to the search on all data was not measured."
+    elif not gained:
+        yield f"The {score} gap to the search on all data was not measured."
     if not summary.best:
         yield "No trial was evaluated: there is no validation score."
     if summary.run.result is None:
-        yield "The best configuration has not been trained again: its test accuracy is not measured."
-    elif summary.accuracy.test is None:
-        yield "Test accuracy was not measured."
+        yield f"The best configuration has not been trained again: its test {score} is not measured."
+    elif not summary.run.result.tested:
+        yield f"Test {score} was not measured."

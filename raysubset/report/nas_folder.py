@@ -11,6 +11,7 @@ from typing import Any
 from raysubset.errors import RecordError, StorageError
 from raysubset.report.nas_info import NasInfo
 from raysubset.report.records import RECORDS_FILE, Records, read_records
+from raysubset.report.selections import Selections, read_selections
 
 ALPHAS_FILE, CANDIDATES_FILE, CELL_FILE = "alphas.jsonl", "candidates.jsonl", "cell.svg"
 
@@ -25,6 +26,7 @@ class NasSearch:
         candidates: (cell, score), in the order in which they were judged.
         alphas: A mapping an epoch, as alphas.jsonl has it.
         cell_svg: The picture of the found cell, b"" where there is none yet.
+        selections: Which rows the supernet was trained on, None where that is not known.
     """
 
     info: NasInfo
@@ -32,6 +34,7 @@ class NasSearch:
     candidates: tuple[tuple[str, float], ...]
     alphas: tuple[Mapping[str, Any], ...]
     cell_svg: bytes
+    selections: Selections | None = None
 
     @property
     def finished(self) -> bool:
@@ -58,6 +61,7 @@ def read_search(folder: Path) -> NasSearch:
         candidates=tuple((str(one["cell"]), float(one["score"])) for one in judged),
         alphas=tuple(_lines(folder / ALPHAS_FILE, ("epoch",))),
         cell_svg=cell,
+        selections=read_selections(folder),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from raysubset.report.data_figures import data_part
 from raysubset.report.headline import Headline
 from raysubset.report.nas_figures import nas_pictures
 from raysubset.report.nas_folder import NasSearch
@@ -16,6 +17,12 @@ from raysubset.report.wording import NOT_MEASURED, count, number, percent, secon
 from raysubset.types import TrialRecord
 
 TOP_CELLS = 15
+READ = (
+    "Counted is every subset that the supernet was trained on; where weights and architecture have rows of their "
+    "own, those of the weights.",
+    "Hard and easy are ranks of the loss that the supernet last had on a row, on whatever path it trained then: a "
+    "wrong label, a rare view and a row that was not chosen for long all look hard.",
+)
 NOTE = (
     "Scores are of cells that share one network's weights (or of short trainings): they rank cells for the search "
     "and say little of what a cell reaches when it is trained by itself. A benchmark table, where there is one, "
@@ -29,6 +36,7 @@ def nas_page(search: NasSearch) -> Page:
     tables = (_top(search), _costs(search))
     parts = (
         Part("How it went", pictures=nas_pictures(search)),
+        *_data(search),
         Part("Numbers", (NOTE,), tables=tuple(table for table in tables if table.rows)),
     )
     return Page(
@@ -45,6 +53,13 @@ def nas_page(search: NasSearch) -> Page:
         exact=() if info.cell is None else (("The cell, exact", info.cell),),
         settings=(_settings(info), versions_table(info.versions)),
     )
+
+
+def _data(search: NasSearch) -> tuple[Part, ...]:
+    """Return the chapter on the rows that the supernet was trained on, where they were counted."""
+    if search.selections is None:
+        return ()
+    return (data_part(search.selections, len(search.records.stage("supernet")), read=READ),)
 
 
 def nas_facts(search: NasSearch) -> list[tuple[str, str]]:
@@ -140,6 +155,8 @@ def _unmeasured(search: NasSearch) -> Iterator[str]:
         yield "Whether the scores rank cells rightly was not measured."
     if info.retrained is None:
         yield "The found network was not trained again by itself."
+    if search.selections is None:
+        yield "Which rows were chosen was not kept: only a supernet that has ended its training tells it."
     yield "The same search on all data is a run of its own: what was saved is not measured here."
 
 

@@ -22,7 +22,10 @@ RECORDS_FILE = "records.jsonl"
 STATUSES = ("running", "stopped", "done", "failed")
 _COUNTS = ("epoch", "epochs", "samples_consumed")
 _NUMBERS = ("equiv_epochs", "ratio", "train_loss", "train_s", "select_s", "eval_s", "finished_s")
-_OPTIONAL_NUMBERS = ("val_loss", "val_accuracy", "test_loss", "test_accuracy", "rung", "peak_bytes")
+_OPTIONAL_NUMBERS = (
+    "val_loss", "val_accuracy", "val_rmse", "val_r2", "test_loss", "test_accuracy", "test_rmse", "test_r2",
+    "rung", "peak_bytes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from raysubset.report.secrets import redacted
 RUN_FILE = "run.json"
 RUN_SCHEMA = 1
 SCORES = ("loss", "accuracy")
+TASKS = ("classification", "regression")
 STAGES = ("search", "search-full", "retrain", "retrain-full")
 
 
@@ -49,7 +50,8 @@ class StageInfo:
 class Result:
     """What a search found, after the best configuration was trained again.
 
-    Accuracies are shares in [0, 1]; None means not measured.
+    Accuracies are shares in [0, 1]; a regression has RMSE (in units of the targets) and R2 (at most 1) in their
+    place. None means not measured.
     """
 
     best_config: Mapping[str, Any]
@@ -59,6 +61,20 @@ class Result:
     retrain_epochs: int | None = None
     retrain_samples: int | None = None
     retrain_wall_s: float | None = None
+    val_rmse: float | None = None
+    val_r2: float | None = None
+    test_rmse: float | None = None
+    test_r2: float | None = None
+
+    @property
+    def validated(self) -> bool:
+        """True where a retrained configuration was judged on the validation rows."""
+        return self.val_accuracy is not None or self.val_rmse is not None
+
+    @property
+    def tested(self) -> bool:
+        """True where it was judged on the test rows."""
+        return self.test_accuracy is not None or self.test_rmse is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +90,7 @@ class RunInfo:
         selector, metric, ratio, schedule, budget, first_epoch: The subset plan; ``ratio`` in (0, 1].
         search, scheduler: How configurations are proposed and stopped.
         score: What ranks trials: "loss" (validation, lower is better) or "accuracy" (higher is better).
+        task: "classification", or "regression": losses are mean squared errors, and there are no accuracies.
         trials, epochs: Trials planned and epochs planned for each.
         seed: The experiment's seed.
         device: E.g. "cpu" or "cuda:0".
@@ -119,6 +136,7 @@ class RunInfo:
     result: Result | None = None
     result_full: Result | None = None
     watts: float | None = None
+    task: str = "classification"
     schema: int = RUN_SCHEMA
 
     def __post_init__(self) -> None:
@@ -132,6 +150,8 @@ class RunInfo:
             faults.append(f"ratio must be in (0, 1], got {self.ratio}")
         if self.score not in SCORES:
             faults.append(f"score must be one of {', '.join(SCORES)}, got {self.score!r}")
+        if self.task not in TASKS:
+            faults.append(f"task must be one of {', '.join(TASKS)}, got {self.task!r}")
         if unknown := sorted(set(self.stages) - set(STAGES)):
             faults.append(f"stages must be among {', '.join(STAGES)}, got {', '.join(unknown)}")
         if self.watts is not None and not 0 < self.watts < math.inf:
@@ -140,6 +160,16 @@ class RunInfo:
             faults += _result_faults(key, getattr(self, key), self.n_test)
         if faults:
             raise RecordError(f"Run {self.name!r}: " + "; ".join(faults))
+
+    @property
+    def regression(self) -> bool:
+        """True where the targets are numbers."""
+        return self.task == "regression"
+
+    @property
+    def unit(self) -> str:
+        """What `score` is measured in."""
+        return ("squared error" if self.regression else "nats") if self.score == "loss" else "share"
 
     def to_json(self) -> str:
         """Return strict, indented JSON; non-finite floats become null."""
@@ -187,12 +217,16 @@ class RunInfo:
 
 
 def _result_faults(key: str, result: Result | None, n_test: int) -> list[str]:
-    """Check shares, and that a test accuracy comes with test rows (its interval needs their number)."""
+    """Check scores, and that those on test rows come with test rows (an interval needs their number)."""
     if result is None:
         return []
     shares = (("val_accuracy", result.val_accuracy), ("test_accuracy", result.test_accuracy))
     faults = [f"{key}.{name} must be in [0, 1], got {share}" for name, share in shares
               if share is not None and not 0.0 <= share <= 1.0]  # fmt: skip
-    if result.test_accuracy is not None and n_test == 0:
-        faults.append(f"{key}.test_accuracy is given, but n_test is 0")
+    faults += [f"{key}.{name} must be >= 0, got {value}" for name in ("val_rmse", "test_rmse")
+               if (value := getattr(result, name)) is not None and not value >= 0]  # fmt: skip
+    faults += [f"{key}.{name} must be at most 1, got {value}" for name in ("val_r2", "test_r2")
+               if (value := getattr(result, name)) is not None and not value <= 1]  # fmt: skip
+    faults += [f"{key}.{name} is given, but n_test is 0" for name in ("test_accuracy", "test_rmse", "test_r2")
+               if getattr(result, name) is not None and n_test == 0]  # fmt: skip
     return faults

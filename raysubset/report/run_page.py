@@ -40,6 +40,7 @@ IMPORTANCE_NOTE = (
     "Importance is how much worse the order of trials is told without a hyper-parameter. It speaks of the values "
     "that were tried, not of all there are; of two that vary together each may look unimportant."
 )
+FIFTHS_NOTE = "The targets are numbers: fifths of them, the lowest first, stand for classes."
 UNFINISHED = (
     "This run is unfinished",
     "It was interrupted or is still going on. Everything below is what it had reached.",
@@ -106,5 +107,6 @@ def _parts(summary: Summary) -> tuple[Part, ...]:
         Part("Do the rungs rank right?", tuple(rank_notes(summary.ranks)), tables=(ranks,) if ranks.rows else ()),
         Part("Numbers", (TABLES_NOTE,), tables=tuple(table for table in tables if table.rows)),
     ]
-    chosen = [] if summary.selections is None else [data_part(summary.selections, len(summary.records))]
+    notes = (FIFTHS_NOTE,) if summary.run.regression else ()
+    chosen = [] if summary.selections is None else [data_part(summary.selections, len(summary.records), notes)]
     return tuple(part for part in (*parts[:3], *chosen, *parts[3:]) if part.shows or part in chosen)

@@ -63,7 +63,7 @@ def _scatter(summary: Summary, trials: Sequence[TrialOutcome], name: str, place:
             ys = [t.score for t in group if t.score is not None]
             axes.plot(xs(group), ys, "o", markersize=size, markerfacecolor=face, markeredgecolor=edge)
         _value_axis(axes, name, xs(shown), places)
-        axes.set_ylabel("val. loss (nats)" if summary.run.score == "loss" else "val. accuracy (share)")
+        axes.set_ylabel(f"val. {summary.run.score} ({summary.run.unit})")
         svg = render(figure, slug)
     best = final[0]
     return Picture(

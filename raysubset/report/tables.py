@@ -12,17 +12,16 @@ from raysubset.report.rank_cells import STUDY_FILE, read_study
 from raysubset.report.rank_verdict import study_facts
 from raysubset.report.rank_words import COLUMNS, rank_line, rank_rows
 from raysubset.report.resources import energy_rows, memory_rows
+from raysubset.report.scores import score_columns, score_rows, trial_scores
 from raysubset.report.summary import Summary, read_summary
 from raysubset.report.wording import (
     NOT_MEASURED,
     config,
     count,
     factor,
-    interval,
     number,
     percent,
     plain,
-    points,
     seconds,
     times,
 )
@@ -64,9 +63,7 @@ def rows_of(summary: Summary) -> list[tuple[str, str]]:
         ("state", "finished" if summary.finished else "UNFINISHED: the numbers below are partial"),
         ("data set", f"{run.dataset} ({run.dataset_source})"),
         ("best configuration", config(result.best_config) if result else _best_so_far(summary)),
-        ("validation accuracy", percent(result.val_accuracy if result else None)),
-        ("test accuracy", interval(summary.accuracy.test)),
-        ("against the search on all data", points(summary.accuracy.gap)),
+        *score_rows(summary),
         ("trials", f"{search.trials if search else 0} of {run.trials} planned, {summary.failed} failed"),
         ("samples, search", count(search.samples if search else None)),
         ("samples, planned full cost", f"{count(saved.planned_full)} (arithmetic: no early stopping)"),
@@ -118,14 +115,15 @@ def top_trials(summary: Summary) -> Table:
             *(plain(trial.config.get(name, "-")) for name in names),
             f"{trial.epochs} of {summary.run.epochs}",
             number(trial.val_loss),
-            percent(trial.val_accuracy),
+            *trial_scores(summary.run, trial),
             count(trial.samples),
             seconds(trial.seconds),
             f"{trial.status}: {trial.reason}" if trial.reason else trial.status,
         )
         for place, trial in enumerate(summary.trials[:TOP_TRIALS], start=1)
     )
-    columns = ("#", "trial", *names, "epochs", "val. loss", "val. accuracy", "samples", "trial time", "status")
+    scores = ("val. loss", *score_columns(summary.run))
+    columns = ("#", "trial", *names, "epochs", *scores, "samples", "trial time", "status")
     return Table(f"Best {len(rows)} of {len(summary.trials)} trials", columns, rows)
 
 
@@ -176,7 +174,8 @@ def settings_table(summary: Summary) -> Table:
         ("rows", f"{run.n_train:,} train, {run.n_validation:,} validation, {run.n_test:,} test"),
         ("model", run.model), ("selector", run.selector), ("metric", run.metric), ("ratio", run.ratio),
         ("schedule", run.schedule), ("budget", run.budget), ("first epoch", run.first_epoch),
-        ("search", run.search), ("scheduler", run.scheduler), ("score", f"validation {run.score}"),
+        ("search", run.search), ("scheduler", run.scheduler), ("task", run.task),
+        ("score", f"validation {run.score}"),
         ("trials", run.trials), ("epochs", run.epochs), ("seed", run.seed), ("device", run.device),
         ("started", run.started),
     ]  # fmt: skip

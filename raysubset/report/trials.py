@@ -35,6 +35,7 @@ class TrialOutcome:
         score_epoch: The epoch of that score, 0 if never evaluated.
         val_loss, val_accuracy: Of that same report.
         rung: Highest rung reached, None without rungs.
+        val_rmse, val_r2: Of that same report, in a regression.
     """
 
     trial: str
@@ -49,6 +50,8 @@ class TrialOutcome:
     val_loss: float | None
     val_accuracy: float | None
     rung: int | None
+    val_rmse: float | None = None
+    val_r2: float | None = None
 
 
 def by_trial(records: Iterable[TrialRecord]) -> dict[str, list[TrialRecord]]:
@@ -90,6 +93,8 @@ def _outcome(rows: Sequence[TrialRecord], score: str) -> TrialOutcome:
         val_loss=scored.val_loss if scored else None,
         val_accuracy=scored.val_accuracy if scored else None,
         rung=max((row.rung for row in rows if row.rung is not None), default=None),
+        val_rmse=scored.val_rmse if scored else None,
+        val_r2=scored.val_r2 if scored else None,
     )
 
 

@@ -25,6 +25,11 @@ def number(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:.4g}"
 
 
+def signed(value: float) -> str:
+    """Four significant digits with a sign: 0.0123 -> "+0.0123"."""
+    return f"{value:+.4g}"
+
+
 def seconds(value: float | None) -> str:
     """73.25 -> "73.2 s"; from two minutes on "2 min 05 s", from two hours on "2 h 04 min"."""
     if value is None:

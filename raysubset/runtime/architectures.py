@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, cast
@@ -91,6 +92,23 @@ class SinglePathTrial(Trial):
         cast("Supernet201", self.model).path = Space201().draw(rng)
         return super().run_epoch()
 
+    def watch(self, counted: Mapping[str, Any] | None = None) -> None:
+        """Have the selector, which is in this process, count what it hands out; see `SelectorService.watch`."""
+        self._selector.watch(self._train.labels, counted)
+
+    @property
+    def _selector(self) -> SelectorService:
+        return cast("SelectorService", self._client)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `Trial.state` does, and what was counted."""
+        return {**super().state(), "counted": self._selector.counted()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state, counting included."""
+        super().restore(state)
+        self.watch(state.get("counted"))
+
 
 class GenotypeTrial(Trial):
     """A DARTS network trained from scratch: drop path follows the epochs, an auxiliary head joins the loss."""
@@ -127,7 +145,7 @@ def open_supernet(experiment: NasExperiment, rows: SearchRows) -> tuple[EpochTri
     """Return the training of the experiment's supernet, and the samples its evidence has cost.
 
     Its selector runs in this process: a search trains one supernet, so no other trial could share it, and what it
-    remembers is part of the trial's state.
+    remembers, and what it has handed out, is part of the trial's state.
     """
     gathered: list[int] = []
     knowing = _knowing(experiment, rows, gathered)
@@ -146,7 +164,8 @@ def open_supernet(experiment: NasExperiment, rows: SearchRows) -> tuple[EpochTri
         )
     else:
         service = SelectorService(knowing(rows.train))
-        trial = SinglePathTrial(spec, rows.train, rows.validation, rows.transform, service)
+        trial = path = SinglePathTrial(spec, rows.train, rows.validation, rows.transform, service)
+        path.watch()
     return trial, sum(gathered)
 
 

@@ -89,6 +89,7 @@ class BilevelTrial:
         self.spec = replace(spec, plan=affordable(spec.plan, self.model, shape, rows, weights_recipe.epochs))
         stream = StreamSpec(self.spec.plan, weights_recipe.epochs, spec.seeds.subset)
         self._sides = open_sides(split, weights, architecture, stream, knowing)
+        self._sides.selector.watch(self._sides.pools[0].labels)
         self._tables = [self.spec.plan.timetable(len(pool), weights_recipe.epochs) for pool in self._sides.pools]
         self._recorders = self._record_signals()
         per_pool = sum(int(table.sizes.sum()) for table in self._tables)
@@ -192,6 +193,7 @@ class BilevelTrial:
             "optimizer": self._optimizer.state_dict(),
             "architecture": self._architecture.state_dict(),
             "sides": self._sides.state(),
+            "counted": self._sides.selector.counted(),
             "epoch": self.epoch,
             "samples_consumed": self.samples_consumed,
             "weight_samples": self._weight_samples,
@@ -203,6 +205,7 @@ class BilevelTrial:
         load_optimizer(self._optimizer, state["optimizer"])
         load_optimizer(self._architecture, state["architecture"])
         self._sides.restore(state["sides"])
+        self._sides.selector.watch(self._sides.pools[0].labels, state.get("counted"))
         self.epoch, self.samples_consumed = int(state["epoch"]), int(state["samples_consumed"])
         self._weight_samples = int(state["weight_samples"])
 

@@ -80,7 +80,8 @@ def gather_evidence(
         ModelError: The plan asks for pretrained weights that cannot be had.
     """
     started = perf_counter()
-    pool = Context(len(train), train.labels)
+    classes = None if train.labels.dtype.kind == "f" else train.labels  # targets of a regression are none
+    pool = Context(len(train), classes)
     recipe = replace(recipe, epochs=plan.scout_epochs)
     scouting = Scouting(plan.scout_model or model, recipe, plan.scout_models, num_classes, seed, device)
     evidence = plan.habits.evidence

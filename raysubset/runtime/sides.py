@@ -40,6 +40,11 @@ class Sides(Protocol):
     """Serves both sides: (weights, architecture)."""
 
     @property
+    def selector(self) -> SelectorService:
+        """What chooses the rows of the first of `pools`."""
+        ...
+
+    @property
     def pools(self) -> tuple[RowSource, ...]:
         """What subsets are chosen from: a pool a side, or one for both."""
         ...
@@ -112,6 +117,11 @@ def check_sides(mode: SplitMode, weights: int, architecture: int, ratio: float) 
         )
 
 
+def first_pool(mode: SplitMode, weights: RowSource, architecture: RowSource) -> RowSource:
+    """Return the first of `Sides.pools`: the weights' rows, or all rows where the halves change."""
+    return weights if mode == "fixed" else _Joined(weights, architecture)
+
+
 class FixedSides:
     """Two pools, two memories."""
 
@@ -121,6 +131,7 @@ class FixedSides:
         self._services = tuple(SelectorService(knowing(pool)) for pool in self.pools)
         for service, own in zip(self._services, self._specs, strict=True):
             service.open("side", own)
+        self.selector = self._services[0]
 
     def observe(self, epoch: int, outputs: Sequence[Outputs]) -> None:
         """See `Sides`."""
@@ -159,6 +170,7 @@ class RefreshedSides:
         self._spec = spec
         self._service = SelectorService(knowing(self._pool))
         self._service.open("pool", spec)
+        self.selector = self._service
 
     def observe(self, epoch: int, outputs: Sequence[Outputs]) -> None:
         """See `Sides`."""

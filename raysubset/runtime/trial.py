@@ -38,7 +38,7 @@ from raysubset.selection.outputs import Outputs
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.evaluate import Evaluation, evaluate
 from raysubset.training.loop import train_epoch
-from raysubset.training.loss import SampleLoss
+from raysubset.training.loss import SampleLoss, squared_error
 from raysubset.training.optimizer import build_optimizer, load_optimizer
 from raysubset.training.recipe import Recipe
 from raysubset.training.schedule import epoch_progress, lr_at
@@ -57,7 +57,7 @@ class TrialSpec:
         recipe: Training options, the search space's values already applied.
         plan: How it chooses its data, ``first_epoch`` already resolved.
         seeds: Of its subsets and of its initial weights.
-        num_classes: Width of the model's output.
+        num_classes: Of the task; 0 in a regression, trained by the squared error.
         device: Torch device string.
     """
 
@@ -120,7 +120,8 @@ class Trial:
             )
         start = start or Start()
         self._team = team
-        self._loss: SampleLoss | None = None  # cross-entropy, as the recipe says
+        numbers = train.labels.dtype.kind == "f"
+        self._loss: SampleLoss | None = squared_error if numbers else None  # cross-entropy, as the recipe says
         self.epoch = 0
         self.samples_consumed = 0
         self.samples_trained = 0

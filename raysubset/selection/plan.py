@@ -66,7 +66,8 @@ class SubsetPlan:
         scale: "none" (paper), "zscore" or "rank".
         per_class: Keep the class proportions (largest remainder) inside every subset.
         deterministic: The k most important rows instead of a draw.
-        metrics: Those that "mixture" and "adaptive" choose among, at least one.
+        metrics: Those that "mixture" and "adaptive" choose among, at least one. The default is all of the task's:
+            in a regression random, gradient and loss.
         order, sigma: The mixture's phases, see `selection.mixture`.
         probe: Share in [0, 1) of asp's rows that is drawn uniformly. An adaptive metric or schedule measures on
             them, see `proxy.adaptive`. None: 1/4 for those, else 0.
@@ -203,7 +204,9 @@ class SubsetPlan:
     def for_targets(self) -> SubsetPlan:
         """Return the plan for a task without classes (regression): what is left of it that is defined there.
 
-        Loss and gradient are; entropy and the count of wrong predictions are not, so a mixture has the others.
+        Loss and gradient are; entropy and the count of wrong predictions are not. The default ``metrics`` mean all
+        that a task has: there "mixture" and "adaptive" choose among random, gradient and loss, in the same phases
+        (each group of the mixture keeps one). Metrics that were named are never left out: they are refused.
 
         Raises:
             OptionsError: The plan asks for what needs classes; all of it in one message.
@@ -215,12 +218,17 @@ class SubsetPlan:
                 f"{', '.join(CONTROLS)} do not"
             )
         if self.per_class:
-            faults.append("per_class=True keeps class proportions")
+            faults.append("per_class=True keeps class proportions, and there are none; need False")
         if self.selector == "asp" and self.metric in WITH_CLASSES:
             faults.append(f"metric={self.metric!r} is of class probabilities; random, gradient and loss are not")
         left = tuple(metric for metric in self.metrics if metric not in WITH_CLASSES)
-        if self.selector == "asp" and not left:
-            faults.append(f"metrics={self.metrics!r} are all of class probabilities")
+        if self.selector == "asp" and self.metrics != METRICS and left != self.metrics:
+            faults.append(
+                f"metrics={self.metrics!r}: {', '.join(WITH_CLASSES)} are of class probabilities; "
+                "random, gradient and loss are not"
+            )
+        if self.evidence not in ("auto", "none", "memory"):
+            faults.append(f"evidence={self.evidence!r} is of a model of classes; need auto, none or memory")
         if faults:
             raise OptionsError.of("SubsetPlan for targets that are no classes", faults)
         return replace(self, metrics=left)

@@ -49,7 +49,7 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     if outputs.numel() != targets.numel():
         raise ModelError(
             f"The model's outputs are {tuple(outputs.shape)} where {len(targets)} targets want one each: end the "
-            "model with nn.Linear(..., 1), or give epoch.loss your own losses=."
+            "model with nn.Linear(..., 1), or, in a loop of your own, give epoch.loss your own losses=."
         )
     return (outputs.reshape(targets.shape) - targets).square()
 

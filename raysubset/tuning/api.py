@@ -52,7 +52,8 @@ class TuneResult:
         """Train the best configurations on all data, choose on validation, test the winner once.
 
         Returns:
-            The winner and its accuracies; asked again, the same result without training again.
+            The winner and its accuracies (a regression: RMSE and R2); asked again, the same result without
+            training again.
         """
         if self._retrained is None:
             with open_session(self.run) as session:
@@ -92,11 +93,14 @@ def tune(
     """Search on subsets of the data.
 
     Args:
-        model: A zoo name, or a callable ``(num_classes, input_shape) -> nn.Module`` with a last ``nn.Linear``.
+        model: A zoo name, or a callable ``(num_classes, input_shape) -> nn.Module`` with a last ``nn.Linear``; in
+            a regression it is asked for 1 output.
         data: A `Dataset`, or a `ShardedDataset` where they are more than memory holds; a validation split is taken
-            from the training rows.
+            from the training rows. Float targets make a regression: trained by the squared error, ranked by its
+            validation mean, with RMSE and R2 in place of accuracy. Bring them to a deviation of about 1 yourself.
         space: Recipe field -> domain (`raysubset.uniform`, ... or Ray Tune's). Default: the papers' space.
-        plan: How trials choose their data. Default: ASP's mixture at a tenth of the data.
+        plan: How trials choose their data. Default: ASP's mixture at a tenth of the data; in a regression it is of
+            random, gradient and loss, see `SubsetPlan.for_targets`.
         recipe: How trials train; the space overrides its fields.
         search: "tpe", "random", or a Tune searcher that minimises "score" and knows its own space.
         scheduler: "asha", "none", or a Tune scheduler; give it ``time_attr="samples_consumed"``.

@@ -72,7 +72,7 @@ def create_comparison(
         settings: Kept in run.json; with "trace" the ranks of rows are kept, see `report.traces`.
 
     Raises:
-        OptionsError: No entrants or seeds, or one of them twice.
+        OptionsError: No entrants or seeds, or one of them twice; the targets are numbers, and a way needs classes.
         BudgetError: A plan's budget does not fit the data.
         RunExistsError, UnknownNameError, ModelError, StorageError: See `create_run`.
 
@@ -97,6 +97,7 @@ def create_comparison(
         seeds=tuple(seeds),
         full_samples=n * experiment.recipe.epochs,
         judged_on="validation" if data.test is None else "test",
+        measure="R2" if data.regression else "accuracy",
         plans={entrant.way.name: said(entrant.plan) for entrant in entrants},
         notes=(*notes, *scouted),
     )
@@ -124,9 +125,10 @@ def _resolved(entrant: Entrant, experiment: Experiment, data: AnyDataset, n: int
     """Decide a plan's first epoch, check its budget, and put adaptive random in the place of one too dear."""
     plan, epochs = entrant.plan.resolved("full"), experiment.recipe.epochs
     try:
+        plan = plan.for_targets() if data.regression else plan
         plan.timetable(n, epochs)
-    except BudgetError as error:
-        raise BudgetError(f"{entrant.way.name}: {error}") from error
+    except (BudgetError, OptionsError) as error:
+        raise type(error)(f"{entrant.way.name}: {error}") from error
     if plan.needs_pool:
         shape = data.input_shape
         network = build_model(experiment.model, num_classes=data.num_classes, input_shape=shape, seed=0)

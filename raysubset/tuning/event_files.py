@@ -75,7 +75,8 @@ def _hyper_parameters(record: TrialRecord) -> list[dict[str, Any]]:
         name: value if isinstance(value, bool | int | float | str) else str(value)
         for name, value in record.config.items()
     }
-    experiment, session, _ = summary.hparams(plain, {"val_loss": 0.0, "val_accuracy": 0.0})
+    scores = ("val_loss", "val_r2") if record.val_rmse is not None else ("val_loss", "val_accuracy")
+    experiment, session, _ = summary.hparams(plain, dict.fromkeys(scores, 0.0))
     return [{"summary": experiment}, {"summary": session}]
 
 

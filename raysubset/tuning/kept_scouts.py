@@ -37,8 +37,11 @@ class KeptScouts:
         self, scouts: Iterable[Scout], train: StoredSplit, transform: Transform, slots: Slots
     ) -> Iterator[tuple[Scout, float]]:
         """Train those that are not kept yet, side by side; yields each and its seconds as it ends."""
-        missing = [scout for scout in dict.fromkeys(scouts) if not self._artefact(scout).exists]
-        yield from spread(_gather, missing, slots, self, train, transform)
+        yield from spread(_gather, self.missing(scouts), slots, self, train, transform)
+
+    def missing(self, scouts: Iterable[Scout]) -> list[Scout]:
+        """Return those that are not kept yet, each once."""
+        return [scout for scout in dict.fromkeys(scouts) if not self._artefact(scout).exists]
 
     def load(self, scout: Scout) -> Evidence:
         """Read back what a scout says: labels, signals, logits and features of every row.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from raysubset.data.batches import RowSource
 from raysubset.errors import DataError, OptionsError
 from raysubset.models.catalog import build_model
 from raysubset.nas.pictures import cell_pictures
@@ -18,10 +19,12 @@ from raysubset.nas_experiment import NasExperiment
 from raysubset.report.agreement import agreement
 from raysubset.report.cell_figure import draw_cells
 from raysubset.report.nas_info import NasInfo, RankAgreement, TableVerdict
+from raysubset.report.selections import Selections
 from raysubset.runtime.architectures import derived_cell, final_builder, find_space, supernet_builder
 from raysubset.runtime.judges import Judgement
 from raysubset.runtime.place import place
 from raysubset.runtime.session import Slots, cluster_slots, ray_session
+from raysubset.runtime.sides import first_pool
 from raysubset.runtime.store import store_split
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.checkpoint import load_checkpoint, save_checkpoint
@@ -31,6 +34,7 @@ from raysubset.tuning.nas_run import NasRun
 from raysubset.tuning.nas_stage import train_stage
 from raysubset.tuning.nas_trainable import FinalTraining, NasSetting
 from raysubset.tuning.stage import CHECKPOINT_EVERY_S
+from raysubset.tuning.watching import with_examples
 
 SUPERNET_FOLDER = "supernet"
 CUTOUT_SHARE = 2  # of an image's shorter side one half is blanked: 16 pixels of 32 (DARTS, section 3.2)
@@ -79,7 +83,9 @@ def _search_supernet(run: NasRun, setting: NasSetting, slots: Slots) -> None:
             supernet_samples=last.samples_consumed,
             supernet_epochs=last.equiv_epochs,
         )
-        save_checkpoint(kept, {"model": load_checkpoint(trained.checkpoint)["model"]})
+        state = load_checkpoint(trained.checkpoint)
+        _keep_choices(run, setting, state.get("counted"))
+        save_checkpoint(kept, {"model": state["model"]})
     weights = load_checkpoint(kept)["model"]
     if experiment.is_bilevel:
         network = build_model(
@@ -97,6 +103,18 @@ def _search_supernet(run: NasRun, setting: NasSetting, slots: Slots) -> None:
     if count := experiment.candidates.finalists:
         ranked = _finals(run, setting, slots, ranked[:count])
     _found(run, ranked[0])
+
+
+def _keep_choices(run: NasRun, setting: NasSetting, counted: Mapping[str, Any] | None) -> None:
+    """Write which rows the supernet was trained on, for the report; a stage of an earlier version counted none."""
+    if counted is None:
+        return
+    pool: RowSource = setting.train.open()
+    if run.experiment.is_bilevel:
+        pool = first_pool(run.experiment.split, pool, setting.validation.open())
+    known = Selections.of(counted, pool.labels, tuple(run.data.classes))
+    if known.counted or known.in_batch:
+        with_examples(known, pool).write(run.folder)
 
 
 def _planned_samples(run: NasRun) -> int:

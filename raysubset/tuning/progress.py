@@ -91,11 +91,20 @@ class StageView:
         ]
         if failed := self.count("failed"):
             parts.insert(3, f"{failed} failed")
-        if self.best is not None and self.best.val_accuracy is not None:
-            parts.append(f"best {self.best.val_accuracy:.2%} (trial {self.best.trial})")
+        if self.best is not None and (score := _score_words(self.best)):
+            parts.append(f"best {score} (trial {self.best.trial})")
         if self.eta_s:
             parts.append(f"about {duration(self.eta_s)} left")
         return " · ".join(parts)
+
+
+def _score_words(record: TrialRecord) -> str:
+    """Return "93.10%" of classes, "R2 0.412" of numbers (their RMSE where all are equal), "" where neither."""
+    if record.val_accuracy is not None:
+        return f"{record.val_accuracy:.2%}"
+    if record.val_r2 is not None:
+        return f"R2 {record.val_r2:.3f}"
+    return "" if record.val_rmse is None else f"RMSE {record.val_rmse:.4g}"
 
 
 def duration(seconds: float) -> str:

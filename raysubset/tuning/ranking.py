@@ -18,7 +18,9 @@ class RankedTrial:
         trial: Its id in the stage.
         config: Its point in the search space.
         samples_consumed: Where it was judged.
-        val_loss, val_accuracy: What was found there.
+        val_loss: What was found there.
+        val_accuracy: Beside it; nan in a regression.
+        val_rmse, val_r2: The same of a regression; nan for classes, val_r2 where all targets are equal.
     """
 
     trial: str
@@ -26,6 +28,8 @@ class RankedTrial:
     samples_consumed: int
     val_loss: float
     val_accuracy: float
+    val_rmse: float = math.nan
+    val_r2: float = math.nan
 
 
 def rank_trials(rows: Iterable[TrialRecord], score: str) -> tuple[RankedTrial, ...]:
@@ -43,14 +47,16 @@ def rank_trials(rows: Iterable[TrialRecord], score: str) -> tuple[RankedTrial, .
     for row in rows:
         if row.status == "failed":
             failed.add(row.trial)
-        elif row.val_loss is not None and row.val_accuracy is not None:
+        elif row.val_loss is not None:
             last[row.trial] = row
-    judged = [
-        RankedTrial(row.trial, row.config, row.samples_consumed, row.val_loss, row.val_accuracy)
-        for row in last.values()
-        if row.trial not in failed and row.val_loss is not None and row.val_accuracy is not None
-    ]
+    judged = [_ranked(row) for row in last.values() if row.trial not in failed]
     return tuple(sorted(judged, key=lambda t: (-t.samples_consumed, _badness(t, score), t.trial)))
+
+
+def _ranked(row: TrialRecord) -> RankedTrial:
+    measured = (row.val_loss, row.val_accuracy, row.val_rmse, row.val_r2)
+    scores = (math.nan if value is None else value for value in measured)
+    return RankedTrial(row.trial, row.config, row.samples_consumed, *scores)
 
 
 def _badness(trial: RankedTrial, score: str) -> float:

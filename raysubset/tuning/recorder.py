@@ -78,6 +78,7 @@ class Recorder(Callback):
     ) -> None:
         """Write a report; the scheduler has decided already, so a stop shows in ``done``."""
         stopped = result["status"] == "running" and bool(result.get("done"))
+        scores: dict[str, Any] = {name: result.get(name) for name in _AT_MOST}
         self._keep(
             TrialRecord(
                 stage=self._stage,
@@ -87,9 +88,8 @@ class Recorder(Callback):
                 reason=self._why_stopped(trial) if stopped else result["reason"],
                 finished_s=self.elapsed_s,
                 seed=self._seed,
-                test_loss=result.get("test_loss"),
-                test_accuracy=result.get("test_accuracy"),
                 **{name: result[name] for name in _REPORTED},
+                **scores,
             )
         )
 
@@ -135,6 +135,7 @@ class Recorder(Callback):
         self._listener.recorded(record)
 
 
+_AT_MOST = ("val_rmse", "val_r2", "test_loss", "test_accuracy", "test_rmse", "test_r2")  # by task and stage
 _REPORTED = (
     "epoch",
     "epochs",

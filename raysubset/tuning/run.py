@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from raysubset.data.split import stratified_split
+from raysubset.data.split import judging_split
 from raysubset.errors import DataError, OptionsError, RunExistsError, SlowSelectorWarning, StorageError
 from raysubset.experiment import Experiment
 from raysubset.hpo.fidelity import warn_if_shallow
-from raysubset.models.catalog import build_model
+from raysubset.models.catalog import build_model, width_of
 from raysubset.models.head import last_linear
 from raysubset.report.run_info import RunInfo
 from raysubset.runtime.affordable import affordable
@@ -39,6 +39,7 @@ from raysubset.runtime.place import AnyDataset
 from raysubset.tuning.opening import earlier_history, stage_ladder, stage_ledger
 from raysubset.tuning.recorder import Listener
 from raysubset.tuning.stage import CHECKPOINT_EVERY_S
+from raysubset.tuning.task import for_task, task_of
 
 EXPERIMENT_FILE = "experiment.toml"
 
@@ -92,6 +93,7 @@ def create_run(
     Raises:
         RunExistsError: The name is taken.
         BudgetError: The plan's budget does not fit the data, or no trial could be judged.
+        OptionsError: The targets are numbers, and something asked for needs classes.
         SearchSpaceError: The earlier run has nothing for this search.
         UnknownNameError: The model has no such name.
         ModelError: The model cannot be built, or has no last nn.Linear to learn the rows' importance from.
@@ -173,18 +175,19 @@ def _resolved(experiment: Experiment, data: AnyDataset, n: int) -> Experiment:
     """Decide what a search decides by itself.
 
     No full first epoch, which would swallow the lower rungs; adaptive random in place of a selector that would
-    cost more than it saves.
+    cost more than it saves; nothing that needs classes where the targets are numbers.
     """
+    experiment = for_task(experiment, data)
     plan = experiment.plan.resolved("scheduled")
     network = build_model(experiment.model, num_classes=data.num_classes, input_shape=data.input_shape, seed=0)
     if plan.is_adaptive or plan.habits.evidence == "model":
-        last_linear(network, data.num_classes)
+        last_linear(network, width_of(data.num_classes))
     return replace(experiment, plan=affordable(plan, network, data.input_shape, n, experiment.recipe.epochs))
 
 
 def split_rows(experiment: Experiment, data: AnyDataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return which rows train and which validate, ascending: stratified, fixed by the seed, never subset."""
-    return stratified_split(data.train.labels, experiment.validation, experiment.seed)
+    return judging_split(data.train.labels, experiment.validation, experiment.seed)
 
 
 def _describe(
@@ -215,6 +218,7 @@ def _describe(
         search=search.search,
         scheduler=search.scheduler,
         score=search.score,
+        task=task_of(data),
         trials=search.trials,
         epochs=experiment.recipe.epochs,
         seed=experiment.seed,

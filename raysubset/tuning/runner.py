@@ -37,6 +37,8 @@ from raysubset.training.team import ALONE, Team
 from raysubset.tuning.contest import Contest
 from raysubset.tuning.evidence import StoredEvidence
 
+MEASURES = ("loss", "accuracy", "rmse", "r2")  # of an evaluation, in records as val_... and test_...
+
 
 @dataclass(frozen=True, slots=True)
 class StageSetting:
@@ -205,10 +207,8 @@ class TrialRunner:
             "train_s": report.train_s,
             "select_s": report.select_s,
             "eval_s": eval_s,
-            "val_loss": None if evaluation is None else evaluation.loss,
-            "val_accuracy": None if evaluation is None else evaluation.accuracy,
-            "test_loss": None if tested is None else tested.loss,
-            "test_accuracy": None if tested is None else tested.accuracy,
+            **_judged("val", evaluation),
+            **_judged("test", tested),
             "node": ray.get_runtime_context().get_node_id(),
             "peak_bytes": peak_bytes(),
         }
@@ -239,3 +239,14 @@ class TrialRunner:
         if self._trial is not None:
             self._trial.close()
         self._trial = None
+
+
+def _judged(where: str, found: Evaluation | None) -> dict[str, float | None]:
+    """Return what a split said, under the records' names; None was not measured, or is not of this task."""
+    if found is None:
+        return {f"{where}_{name}": None for name in MEASURES}
+    scores = {name: float(getattr(found, name)) for name in MEASURES}
+    return {
+        f"{where}_{name}": None if name != "loss" and math.isnan(value) else value
+        for name, value in scores.items()
+    }

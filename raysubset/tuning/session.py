@@ -6,6 +6,7 @@ through all of them.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -105,15 +106,15 @@ class Session:
             stage: "retrain" or "retrain-full".
 
         Returns:
-            The winner with its validation accuracy; its model lies in ``model`` (or ``model-full``). With
-            ``retrain=0`` the search's best, unmeasured.
+            The winner with its validation accuracy (a regression: RMSE and R2); its model lies in ``model`` (or
+            ``model-full``). With ``retrain=0`` the search's best, unmeasured.
         """
         points = [trial.config for trial in ranked[: self.run.experiment.search.retrain]]
         if not points:
             return Result(best_config=ranked[0].config)
         checkpoints = self._run(stage, retraining(self.run.experiment), points).checkpoints
         rows = self._rows(stage)
-        best = self._ranked(stage, "accuracy")[0]
+        best = self._ranked(stage, "loss" if self.run.data.regression else "accuracy")[0]
         last = max((row for row in rows if row.trial == best.trial), key=lambda row: row.epoch)
         if best.trial not in checkpoints:
             raise StorageError(f"Stage {stage!r}: the checkpoint of its best trial {best.trial} is missing.")
@@ -122,7 +123,9 @@ class Session:
         shutil.copytree(checkpoints[best.trial], target)
         return Result(
             best_config=best.config,
-            val_accuracy=best.val_accuracy,
+            val_accuracy=_known(best.val_accuracy),
+            val_rmse=_known(best.val_rmse),
+            val_r2=_known(best.val_r2),
             retrain_epochs=last.epoch,
             retrain_samples=last.samples_consumed,
             retrain_wall_s=last.finished_s,
@@ -134,9 +137,9 @@ class Session:
         They are read once in the life of a run: one that is resumed after its end keeps what it was told.
         """
         told = self.run.info.result if stage == "retrain" else self.run.info.result_full
-        if told is not None and told.test_accuracy is not None:
+        if told is not None and told.tested:
             return told
-        if self.run.data.test is None or result.val_accuracy is None:
+        if self.run.data.test is None or not result.validated:
             return result
         judged = test_model(
             self.run.folder / stage.replace("retrain", "model"),
@@ -145,7 +148,13 @@ class Session:
             rows_for_testing(self.run.data),
             self.pool.transform,
         )
-        return replace(result, test_accuracy=judged.accuracy, test_loss=judged.loss)
+        return replace(
+            result,
+            test_loss=judged.loss,
+            test_accuracy=_known(judged.accuracy),
+            test_rmse=_known(judged.rmse),
+            test_r2=_known(judged.r2),
+        )
 
     def _search(self, stage: str, experiment: Experiment) -> tuple[RankedTrial, ...]:
         self._run(stage, experiment, None)
@@ -195,6 +204,11 @@ class Session:
             samples=info.samples + evidence.samples,
             planned_samples=(info.planned_samples or 0) + evidence.samples,
         )
+
+
+def _known(value: float) -> float | None:
+    """Return a score; None for one that is not of the task."""
+    return None if math.isnan(value) else value
 
 
 def _why_nothing(stage: str, rows: Sequence[TrialRecord]) -> str:

@@ -26,6 +26,7 @@ from raysubset.tuning.spread import spread
 from raysubset.tuning.subselnet_fit import Say, cell_training, supervise_cells
 from raysubset.tuning.subselnet_piece import FULL, Outcome, Piece, Setting, seeded_training, train_piece
 from raysubset.tuning.subselnet_run import SubSelNetRun
+from raysubset.tuning.subselnet_watched import heed, told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,7 @@ def evaluate_fit(
     Raises:
         DataError: The data set has no test rows, or the fit kept no cell unseen.
         StorageError: The fit is not finished.
+        InterruptedRunError: Somebody asked it to stop; what is done is kept.
     """
     if run.data.test is None:
         raise DataError(f"{run.data.name} has no test rows to judge the trained cells by.")
@@ -84,11 +86,11 @@ def evaluate_fit(
     known = read_outcomes(log)
     missing = [piece for piece in pieces if piece not in known]
     if missing:
-        with ray_session():
+        with told(run.folder) as progress, ray_session():
             slots = cluster_slots(concurrency)
             placed = place(run.data, *run.rows)
             cells = len(run.folds.supervisors) + len(run.folds.unseen)
-            bank = supervise_cells(run, placed, slots, cells, say)
+            bank = supervise_cells(run, placed, slots, cells, say, progress)
             training = cell_training(run, "", SubsetPlan.full(), slots)
             scouts = KeptScouts(run.folder, run.info.fingerprint, training, options.chosen)
             setting = Setting(
@@ -106,16 +108,30 @@ def evaluate_fit(
             )
             by_scout = [piece for piece in missing if piece.method in SCOUTS]
             asked = [Scout.of(piece.method, seeded_training(training, piece)) for piece in by_scout]
+            if untrained := scouts.missing(asked):
+                progress.stage("scouts", len(untrained))
             for scout, seconds in scouts.train(asked, placed.train, placed.transform, slots):
+                progress.piece("scouts", f"{scout.method}, {scout.cell or 'any cell'}", seconds)
                 say(f"scout of {scout.method}, {scout.cell or 'any cell'}: {seconds:.1f} s")
+                heed(run.folder)
+            kept = [known[piece] for piece in pieces if piece in known]
+            spent = sum(one.select_s + one.train_s for one in kept)
+            progress.stage("evaluation", len(pieces), len(kept), spent)
             for done, (piece, outcome) in enumerate(spread(train_piece, missing, slots, setting), 1):
                 known[piece] = outcome
                 _append(log, piece, outcome)
+                spent = outcome.select_s + outcome.train_s
+                progress.piece("evaluation", _words(piece), spent, outcome.accuracy)
                 say(
                     f"{done} of {len(missing)}: {piece.method} {piece.ratio:g}, seed {piece.seed}: "
                     f"{outcome.accuracy:.1%}, chosen in {outcome.select_s:.2f} s, {piece.cell}"
                 )
+                heed(run.folder)
     return {piece: known[piece] for piece in pieces}
+
+
+def _words(piece: Piece) -> str:
+    return f"{piece.method} {piece.ratio:g}, seed {piece.seed}, {piece.cell}"
 
 
 def outcomes_file(run: SubSelNetRun, options: EvaluationOptions) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 
 from raysubset.data.transform import Transform
 from raysubset.errors import CertainSupervisorsWarning, DataError, NonFiniteLossError
+from raysubset.report.fit_progress import FitProgress
 from raysubset.runtime.evidence import gather_evidence
 from raysubset.runtime.place import Placed, place
 from raysubset.runtime.session import Slots, cluster_slots, ray_session
@@ -33,6 +34,7 @@ from raysubset.training.checkpoint import save_checkpoint
 from raysubset.tuning.artefacts import Artefact
 from raysubset.tuning.spread import spread
 from raysubset.tuning.subselnet_run import SubSelNetRun
+from raysubset.tuning.subselnet_watched import heed, told
 
 CERTAIN = 0.95  # accuracy of supervisors on their own rows, beyond which they have little left to say
 
@@ -51,19 +53,20 @@ def fit_subselnet(run: SubSelNetRun, say: Say = lambda _: None, concurrency: int
         NonFiniteLossError: A supervisor diverged; names its cell.
         ModelError: Pretrained features are asked for and cannot be had.
         WorkersError, StorageError: See `spread` and `save_checkpoint`.
+        InterruptedRunError: Somebody asked it to stop; what is done is kept.
 
     Warns:
         CertainSupervisorsWarning: The supervisors know their rows by heart.
     """
-    with ray_session():
+    with told(run.folder) as progress, ray_session():
         slots = cluster_slots(concurrency)
         placed = place(run.data, *run.rows)
-        features, encoder = _first_stages(run, placed, slots, say)
-        bank = supervise_cells(run, placed, slots, len(run.folds.supervisors), say)
+        features, encoder = _first_stages(run, placed, slots, say, progress)
+        bank = supervise_cells(run, placed, slots, len(run.folds.supervisors), say, progress)
         inputs = {"features": features.key, "encoder": encoder.key, "bank": bank.folder.name}
-        approximator = _later_stage(run, "approximator", inputs, _fit_approximator, bank, slots, say)
+        approximator = _later_stage(run, "approximator", inputs, _fit_approximator, bank, slots, say, progress)
         inputs["approximator"] = approximator.key
-        inductive = _later_stage(run, "inductive", inputs, _fit_inductive, bank, slots, say)
+        inductive = _later_stage(run, "inductive", inputs, _fit_inductive, bank, slots, say, progress)
     labels = run.data.train.labels[run.rows.train]
     state = {
         "encoder": _referred(run, encoder).state(),
@@ -79,7 +82,9 @@ def fit_subselnet(run: SubSelNetRun, say: Say = lambda _: None, concurrency: int
 # ---------------------------------------------------------------------- features and encoder
 
 
-def _first_stages(run: SubSelNetRun, placed: Placed, slots: Slots, say: Say) -> tuple[Artefact, Artefact]:
+def _first_stages(
+    run: SubSelNetRun, placed: Placed, slots: Slots, say: Say, progress: FitProgress
+) -> tuple[Artefact, Artefact]:
     """Gather features and train the encoder, which need nothing of each other, side by side."""
     experiment = run.experiment
     rows = _rows_key(run)
@@ -100,8 +105,11 @@ def _first_stages(run: SubSelNetRun, placed: Placed, slots: Slots, say: Say) -> 
         "encoder": Artefact.of(run.folder, "encoder", encoder),
     }
     missing = [stage for stage, artefact in stages.items() if not artefact.exists]
+    for stage, artefact in stages.items():
+        _begin(stage, artefact, progress)
     for stage, state in spread(_first_stage, missing, slots, experiment, placed, run.data.num_classes):
         stages[stage].save(state)
+        progress.piece(stage, stage, state["report"]["seconds"])
     for stage, artefact in stages.items():
         _told(run, stage, artefact.load()["report"], say)
     return stages["features"], stages["encoder"]
@@ -142,24 +150,30 @@ def _referred(run: SubSelNetRun, encoder: Artefact) -> ArchitectureEncoder:
 # ---------------------------------------------------------------------- supervisors
 
 
-def supervise_cells(run: SubSelNetRun, placed: Placed, slots: Slots, count: int, say: Say) -> LogitBank:
+def supervise_cells(
+    run: SubSelNetRun, placed: Placed, slots: Slots, count: int, say: Say, progress: FitProgress
+) -> LogitBank:
     """Train the first ``count`` cells of the folds as far as the bank does not hold them yet; returns the bank."""
     names = cell_names(run)
     bank = LogitBank.create(
         bank_folder(run), names, len(run.rows.train), run.data.num_classes, run.info.fingerprint
     )
     asked = names[:count]
-    missing = [cell for cell in asked if cell not in bank.done()]
+    stage = "supervisors" if count == len(run.folds.supervisors) else "unseen"
+    kept = {cell: one for cell, one in bank.done().items() if cell in asked}
+    missing = [cell for cell in asked if cell not in kept]
+    progress.stage(stage, count, len(kept), sum(one.seconds for one in kept.values()))
     training = cell_training(run, "", SubsetPlan.full(), slots)
     for number, (cell, found) in enumerate(
         spread(_supervise, missing, slots, training, placed.train, placed.transform), count - len(missing) + 1
     ):
         bank.write(cell, found.logits, found.accuracy, found.seconds)
+        progress.piece(stage, cell, found.seconds, found.accuracy)
+        heed(run.folder)
         say(f"cell {number} of {count}: {found.accuracy:.1%} of its rows, {found.seconds:.1f} s, {cell}")
     done = bank.done()
     accuracy = float(np.mean([done[cell].accuracy for cell in asked]))
     seconds = float(sum(done[cell].seconds for cell in asked))
-    stage = "supervisors" if count == len(run.folds.supervisors) else "unseen"
     _told(run, stage, {"cells": count, "accuracy": accuracy, "seconds": seconds}, say)
     if accuracy > CERTAIN:
         warnings.warn(
@@ -230,9 +244,11 @@ def _later_stage(
     bank: LogitBank,
     slots: Slots,
     say: Say,
+    progress: FitProgress,
 ) -> Artefact:
     options = asdict(getattr(run.experiment, stage))
     artefact = Artefact.of(run.folder, stage, {**inputs, "options": options, "seed": run.experiment.seed})
+    _begin(stage, artefact, progress)
     if not artefact.exists:
         earlier = {name: Artefact(run.folder / key) for name, key in inputs.items()}
         fitting = _Fitting(
@@ -246,6 +262,7 @@ def _later_stage(
         )
         for _, state in spread(fit, [stage], slots, fitting):
             artefact.save(state)
+            progress.piece(stage, stage, state["report"]["seconds"])
     _told(run, stage, artefact.load()["report"], say)
     return artefact
 
@@ -292,6 +309,12 @@ def _rows_key(run: SubSelNetRun) -> dict[str, Any]:
         "validation": experiment.validation,
         "seed": experiment.seed,
     }
+
+
+def _begin(stage: str, artefact: Artefact, progress: FitProgress) -> None:
+    """Say that a stage of one piece begins, or that it is kept."""
+    kept = artefact.exists
+    progress.stage(stage, 1, int(kept), artefact.load()["report"]["seconds"] if kept else 0.0)
 
 
 def _told(run: SubSelNetRun, stage: str, report: Mapping[str, Any], say: Say) -> None:

@@ -2,6 +2,7 @@
 
 <root>/<name>/subselnet.toml      what was asked
               fit.json            on what, and what each stage came to, rewritten after every stage
+              progress.jsonl      what is being done, a line a stage and a cell; only for who watches
               features-<key>/     of the rows
               encoder-<key>/      of architectures
               bank-<key>/         logits of the supervisors, a file that is mapped
@@ -14,14 +15,12 @@ comes after it; the bank goes on at the cell where it stopped.
 
 from __future__ import annotations
 
-import json
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 
@@ -29,67 +28,12 @@ from raysubset.data.dataset import Dataset
 from raysubset.data.split import stratified_split
 from raysubset.errors import DataError, StorageError
 from raysubset.nas.network101 import network101
-from raysubset.report.atomic import write_text
-from raysubset.report.facts_file import build, read_facts
+from raysubset.report.fit_info import FIT_FILE, FitInfo
 from raysubset.subselnet.folds import Folds, draw_folds
 from raysubset.subselnet_experiment import SubSelNetExperiment
 from raysubset.tuning.nas_run import SplitRows
 
-EXPERIMENT_FILE, FIT_FILE = "subselnet.toml", "fit.json"
-FIT_SCHEMA = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitInfo:
-    """What is known of a fit.
-
-    Attributes:
-        name, seed: Of the run.
-        data: What the data set was asked for by.
-        dataset, dataset_source, dataset_note, fingerprint: What it was.
-        limit, shrink: How the data set was cut down, so that it can be loaded again; None and 1 for not at all.
-        n_train, n_validation, num_classes: Rows and classes.
-        device, command, started, versions: Where, how and when.
-        stages: Stage -> what it came to, seconds among it; only those that are finished.
-    """
-
-    name: str
-    seed: int
-    data: str
-    dataset: str
-    dataset_source: str
-    dataset_note: str
-    fingerprint: str
-    n_train: int
-    n_validation: int
-    num_classes: int
-    device: str
-    command: str
-    started: str
-    limit: int | None = None
-    shrink: int = 1
-    versions: Mapping[str, str] = field(default_factory=dict)
-    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    schema: int = FIT_SCHEMA
-
-    def write(self, folder: Path) -> None:
-        """Replace the file in one step.
-
-        Raises:
-            StorageError: It cannot be written.
-        """
-        write_text(folder / FIT_FILE, json.dumps(asdict(self), indent=2) + "\n")
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the file.
-
-        Raises:
-            StorageError: There is none, or it cannot be read.
-            RecordError: It is not one of ours, or of another schema.
-        """
-        path = folder / FIT_FILE
-        return build(cls, read_facts(path, FIT_SCHEMA, "a fit of SubSelNet"), str(path))
+EXPERIMENT_FILE = "subselnet.toml"
 
 
 @dataclass(slots=True)

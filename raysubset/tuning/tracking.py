@@ -21,6 +21,8 @@ _SCALARS = (
     "train_loss",
     "val_loss",
     "val_accuracy",
+    "val_rmse",
+    "val_r2",
     "ratio",
     "equiv_epochs",
     "samples_consumed",

@@ -36,24 +36,41 @@ def watched(pool: Pool, classes: Sequence[str], folder: Path) -> Iterator[None]:
 
     Args:
         pool: Its selectors and rows.
-        classes: Name of each label.
+        classes: Name of each label; of targets that are numbers there is none, see `fifths`.
         folder: Of the run; an earlier session's counts there are added to.
 
     Raises:
         SelectorLostError: A selector is gone for good.
         StorageError, RecordError: The file cannot be written, or an earlier one not be read.
     """
+    rows = pool.train.open()
+    labels, names = (rows.labels, tuple(classes)) if classes else fifths(rows.labels)
+    stored = pool.train.labels if classes else ray.put(labels)
     for selector in pool.selectors.actors:
-        answer_of(selector.watch.remote(pool.train.labels))
+        answer_of(selector.watch.remote(stored))
     try:
         yield
     finally:
-        _write(pool, classes, folder)
+        _write(pool, rows, labels, names, folder)
 
 
-def _write(pool: Pool, classes: Sequence[str], folder: Path) -> None:
-    rows = pool.train.open()
-    told = [Selections.of(tally, rows.labels, tuple(classes)) for tally in _tallies(pool)]
+def fifths(targets: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Put numbers into five groups of equal size, fewer where many are equal: what stands for their classes.
+
+    Args:
+        targets: float[n], finite.
+
+    Returns:
+        int64[n], the group of each row, lowest targets first, and the groups' names: "-1.62 to -0.91".
+    """
+    edges = np.quantile(targets, [0.2, 0.4, 0.6, 0.8])
+    _, groups = np.unique(np.searchsorted(edges, targets), return_inverse=True)  # equal edges leave groups empty
+    held = [targets[groups == group] for group in range(int(groups.max()) + 1)]
+    return groups.astype(np.int64), tuple(f"{part.min():.3g} to {part.max():.3g}" for part in held)
+
+
+def _write(pool: Pool, rows: RowSource, labels: NDArray[np.int64], classes: tuple[str, ...], folder: Path) -> None:
+    told = [Selections.of(tally, labels, classes) for tally in _tallies(pool)]
     told = [one for one in told if one.counted or one.in_batch]
     if not told:
         return  # a search that had ended before, or selectors that died

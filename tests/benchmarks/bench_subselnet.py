@@ -101,8 +101,9 @@ def hpo(data_dir: str, fit: str, trials: int, epochs: int) -> None:
     import ray
 
     from raysubset.nas.cell_model import CellModel
+    from raysubset.report.fit_info import FitInfo
     from raysubset.tuning.subselnet_presets import optimizer_space
-    from raysubset.tuning.subselnet_run import FitInfo, open_run
+    from raysubset.tuning.subselnet_run import open_run
 
     info = FitInfo.read(Path(fit))
     data = rs.load_dataset(info.data, data_dir, limit=info.limit).shrunk(info.shrink)

@@ -69,7 +69,7 @@ def main(seeds: int = 10, ratio: float = 0.2, epochs: int = 20, *sets: str) -> N
     torch.set_num_threads(1)
     for name in sets or SETS:
         data, done = rs.load_dataset(name), []
-        print(f"\n{name}: {len(data.train)} rows, ratio {ratio:g}, {epochs} epochs, {seeds} seeds. {data.note}")
+        print(f"\n{name}: {len(data.train)} rows, ratio {ratio:g}, {epochs} epochs, {seeds} seeds. {data.source}")
         for label, plan in plans(ratio).items():
             length = max(1, round(ratio * epochs)) if label == "full" else epochs
             runs = np.array([score(data, plan, seed, length) for seed in range(seeds)])

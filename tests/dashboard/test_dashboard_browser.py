@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from browser import chromium, chromium_path, served, wait_until
 from report.synthetic import record, search_records
-from watched import add, begun, journal, silence
+from watched import add, begun, begun_fit, journal, silence
 
 from raysubset.report.driver import DRIVER_FILE, Driver, touch
 from raysubset.report.records import RECORDS_FILE, read_records
@@ -172,6 +172,32 @@ CONTRASTS = """() => {
       return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), one.outerHTML.slice(0, 80)]; })
     .filter(([ratio]) => ratio < 4.5);
 }"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_fit_is_followed_stage_by_stage(tmp_path, visit, width) -> None:
+    progress = begun_fit(tmp_path / "fit")
+    progress.stage("features", 1, done=1, seconds=3.0)
+    progress.stage("encoder", 1, done=1, seconds=20.0)
+    progress.stage("supervisors", 40, done=37, seconds=370.0)
+    with served(progress.folder) as address:
+        page = visit(address, width)
+        page.evaluate("window.mine = true")
+        until_text(page, "#t-cells", r"37 of 40")
+        progress.piece("supervisors", NASTY, 12.0, 0.61)
+        until_text(page, "#fit", r"38 of 40[\s\S]*<b>bold</b>: 61\.0 %")
+        assert text(page, "#t-stages").split()[1:4] == ["2", "of", "5"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(CONTRASTS) == []
+        for empty in ("#trials-section", "#failures-section", "#curves-figure", "#choices-figure", "#rungs-card"):
+            assert page.locator(empty).is_hidden()
+        progress.failed("NonFiniteLossError: The network of supervisor c diverged.")
+        Driver.read(progress.folder).over().write(progress.folder)
+        until_text(page, "#fit", r"failed[\s\S]*supervisor c diverged")
+        until_text(page, "#live", r"^ended before its end, can be resumed$")
+        assert text(page, "#t-failed").split()[1] == "1"
+        assert page.locator("#stop-run").is_hidden()
+        assert page.evaluate("window.mine")
 
 
 def test_runs_stand_side_by_side(folder, visit) -> None:

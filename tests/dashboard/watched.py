@@ -13,6 +13,8 @@ from pathlib import Path
 from report.synthetic import run_info
 
 from raysubset.report.driver import DRIVER_FILE, Driver, StagePlan
+from raysubset.report.fit_info import FitInfo
+from raysubset.report.fit_progress import FitProgress
 from raysubset.report.records import RECORDS_FILE
 from raysubset.types import TrialRecord
 
@@ -25,6 +27,20 @@ def begun(folder: Path, **facts: object) -> Path:
     Driver.here(PLANS).write(folder)
     silence(folder, -3600)
     return folder
+
+
+def begun_fit(folder: Path, **facts: object) -> FitProgress:
+    """A fit of SubSelNet that has begun, driven by this process."""
+    folder.mkdir(exist_ok=True)
+    plain = {
+        "name": "cifar", "seed": 0, "data": "cifar10", "dataset": "CIFAR-10", "dataset_source": "parquet",
+        "dataset_note": "", "fingerprint": "f", "n_train": 3600, "n_validation": 400, "num_classes": 10,
+        "device": "cpu", "command": "raysubset subselnet fit", "started": "2024-05-01T12:00:00+00:00",
+    }  # fmt: skip
+    FitInfo(**{**plain, **facts}).write(folder)
+    Driver.here({}).write(folder)
+    silence(folder, -3600)
+    return FitProgress(folder)
 
 
 def add(folder: Path, rows: Sequence[TrialRecord]) -> None:

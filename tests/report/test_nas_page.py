@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_selections import selections
 from synthetic import record
 from test_nas_info import ASKED
 from test_report_page import Page, figure_ids
@@ -60,6 +61,23 @@ def test_a_finished_search_shows_cell_training_judgements_and_bad_news(tmp_path:
     assert "raysubset nas" in shown.words
     assert not shown.all("i")
     assert all((image["src"] or "").startswith("data:image/svg+xml;base64,") for image in shown.all("img"))
+
+
+def test_the_rows_that_a_supernet_was_trained_on_are_shown(tmp_path: Path) -> None:
+    folder = search(tmp_path)
+    assert "Which rows were chosen was not kept" in page(folder).words
+    selections(trials=1, epochs=5).write(folder)
+    shown = page(folder)
+    drawn = ["cell", "training", "judged", "alphas", "balance", "classes", "times", "watched"]
+    assert figure_ids(shown) == [*drawn, "hardest", "easiest", "most-chosen", "least-chosen"]
+    assert "Counted is every subset that the supernet was trained on" in shown.words
+    assert "light where the row was in the epoch's subset" in shown.words
+    for words in ("Hardest rows", "Easiest rows", "Most often chosen", "Least often chosen"):
+        assert words in shown.words
+    for words in ("was not kept", "over all trials", "trials agree on", "All trials"):
+        assert words not in shown.words
+    selections(trials=1, epochs=4).write(folder)
+    assert "Counted are 4 subsets of 5 epochs" in page(folder).words
 
 
 def test_equal_searches_give_equal_pages(tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ from raysubset.runtime.architectures import (
     probabilities_of,
     supernet_builder,
 )
+from raysubset.runtime.bilevel import BilevelTrial
 from raysubset.runtime.judges import SupernetJudge, TrainingJudge
+from raysubset.runtime.sides import first_pool
 from raysubset.seeds import generator
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.bilevel import ArchitectureRecipe
@@ -260,3 +262,63 @@ def test_a_genotype_is_trained_with_auxiliary_head_and_drop_path(rows: SearchRow
     assert any(not torch.equal(before[name], trial.model.state_dict()[name]) for name in heads)
     assert trial.model._dropping == pytest.approx(0.1)  # 0.2 at the end, half of it in the second of two epochs
     assert 0 <= trial.evaluate().accuracy <= 1
+
+
+# ---------------------------------------------------------------------- what was chosen is counted
+
+
+def counting(trial: EpochTrial, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """Return a list that fills with the rows of each subset, taken where they are handed out."""
+    service = trial._sides.selector if isinstance(trial, BilevelTrial) else trial._client
+    handed: list[np.ndarray] = []
+    given = service.next
+
+    def seen(name: str, epoch: int):  # type: ignore[no-untyped-def]
+        subset = given(name, epoch)
+        handed.append(subset.selection.indices)
+        return subset
+
+    monkeypatch.setattr(service, "next", seen)
+    return handed
+
+
+@pytest.mark.parametrize(("algo", "split"), [("spos", "fixed"), ("gdas", "fixed"), ("gdas", "refresh")])
+def test_a_supernets_state_counts_the_rows_it_was_handed_over_an_interruption_too(
+    rows: SearchRows, algo: str, split: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = experiment("nb201", algo, split=split)
+    trial, _ = open_supernet(asked, rows)
+    handed = counting(trial, monkeypatch)
+    trial.run_epoch()
+    halfway = copy.deepcopy(trial.state())
+    later, _ = open_supernet(asked, rows)
+    later.restore(halfway)
+    more = counting(later, monkeypatch)
+    while not trial.done:
+        trial.run_epoch()
+        later.run_epoch()
+    assert [one.tolist() for one in handed[1:]] == [one.tolist() for one in more]
+    train, validation = rows.train.labels, rows.validation.labels
+    labels = np.concatenate([train, validation]) if split == "refresh" else train
+    assert np.array_equal(first_pool(split, rows.train, rows.validation).labels, labels)
+    times = np.bincount(np.concatenate(handed), minlength=len(labels))
+    classes = [np.bincount(labels[one], minlength=10).tolist() for one in handed]
+    for made in (trial, later):
+        counted = made.state()["counted"]
+        assert counted["times"].tolist() == times.tolist()
+        assert counted["epochs"].tolist() == [0, 1, 2]
+        assert counted["by_class"].tolist() == classes
+        assert counted["subsets"].tolist() == [1, 1, 1]
+        assert np.flatnonzero(counted["rank_weight"]).tolist() == np.flatnonzero(times).tolist()
+    first, second = (made.state()["counted"] for made in (trial, later))
+    np.testing.assert_allclose(first["rank_sum"], second["rank_sum"], rtol=1e-5)
+
+
+def test_a_state_of_before_counts_from_where_it_is(rows: SearchRows) -> None:
+    trial, _ = open_supernet(experiment(), rows)
+    trial.run_epoch()
+    state = trial.state()
+    del state["counted"]
+    trial.restore(state)
+    trial.run_epoch()
+    assert trial.state()["counted"]["epochs"].tolist() == [1]

@@ -25,6 +25,7 @@ from raysubset.data.batches import ArraySource
 from raysubset.data.catalog import load_dataset
 from raysubset.data.transform import Transform
 from raysubset.errors import DataError, OptionsError
+from raysubset.report.fit_progress import FitProgress
 from raysubset.report.subselnet_facts import StudyFacts
 from raysubset.report.subselnet_gates import gates
 from raysubset.runtime.session import Slots
@@ -88,7 +89,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> SubSelNetRun:
             patch.setattr(subselnet_fit, name, value)
         subselnet_fit.fit_subselnet(run)
         everything = len(run.folds.supervisors) + len(run.folds.unseen)
-        subselnet_fit.supervise_cells(run, placed, slots, everything, lambda _: None)
+        subselnet_fit.supervise_cells(run, placed, slots, everything, lambda _: None, FitProgress(run.folder))
     return run
 
 

@@ -21,6 +21,7 @@ from raysubset.nas.table import TableBench
 from raysubset.nas_experiment import CandidateOptions, NasExperiment
 from raysubset.report.nas_info import NasInfo
 from raysubset.report.records import read_records
+from raysubset.report.selections import read_selections
 from raysubset.runtime.architectures import open_supernet
 from raysubset.runtime.judges import Judgement
 from raysubset.runtime.session import cluster_slots
@@ -89,6 +90,11 @@ def test_a_supernet_search_says_what_the_table_knows_and_goes_on_where_it_was_cu
     assert first.agreement is not None
     assert first.agreement.cells == 10
     assert NasInfo.read(tmp_path / "one") == replace(first, versions=dict(first.versions))
+    chosen = read_selections(tmp_path / "one")
+    assert chosen is not None
+    assert chosen.epochs.tolist() == [0, 1, 2]
+    assert chosen.by_class.sum() == chosen.times.sum() == records[-1].samples_consumed
+    assert len(chosen.examples) > 0
     for picture in ("cell.svg", "cell.png"):
         assert (tmp_path / "one" / picture).stat().st_size > 1000
 

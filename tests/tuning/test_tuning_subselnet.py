@@ -17,6 +17,7 @@ from raysubset.data.embedded import embedded_mnist
 from raysubset.errors import CertainSupervisorsWarning, DataError, StorageError
 from raysubset.nas.cell_model import CellModel
 from raysubset.nas_experiment import CandidateOptions, NasExperiment
+from raysubset.report.fit_progress import PROGRESS_FILE, StageProgress, hear
 from raysubset.selection.plan import SubsetPlan
 from raysubset.subselnet.approximator_fit import ApproximatorOptions
 from raysubset.subselnet.bank import LogitBank
@@ -87,6 +88,14 @@ def same(first: Any, second: Any) -> bool:
     return bool(first == second)
 
 
+def watched(run: SubSelNetRun) -> dict[str, StageProgress]:
+    """What a watcher of the run's folder is told."""
+    stages: dict[str, StageProgress] = {}
+    for line in (run.folder / PROGRESS_FILE).read_text(encoding="utf-8").splitlines():
+        hear(stages, json.loads(line))
+    return stages
+
+
 def test_a_fit_goes_on_at_the_cell_where_it_was_cut_off(
     data: Dataset, fitted: SubSelNetRun, tmp_path: Path
 ) -> None:
@@ -101,9 +110,13 @@ def test_a_fit_goes_on_at_the_cell_where_it_was_cut_off(
         fit_subselnet(run, cut, concurrency=1)
     with pytest.raises(StorageError, match="no finished fit"):
         open_predictor(run.folder)
+    supervisors = watched(run)["supervisors"]
+    assert (supervisors.done, supervisors.pieces, supervisors.reason) == (2, 4, "CutOffError")
     again: list[str] = []
     fit_subselnet(begin(data, tmp_path), again.append, concurrency=1)
     assert [text[:11] for text in again if text.startswith("cell")] == ["cell 3 of 4", "cell 4 of 4"]
+    assert [*watched(run)] == ["features", "encoder", "supervisors", "approximator", "inductive"]
+    assert all(stage.ended and stage.seconds > 0 and not stage.reason for stage in watched(run).values())
     kept, whole = (load_checkpoint(one.folder / "predictor") for one in (run, fitted))
     assert same(kept, whole)
 

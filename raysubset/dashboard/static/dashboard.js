@@ -105,6 +105,7 @@ function showClock() {
   const ending = run.stopping ? ", stopping" : "";
   write($("live"), `${STATES[run.state]}${run.state === "running" ? age : ""}${ending}`);
   $("live").dataset.state = run.state;
+  if (run.kind === "fit") return;
   const limit = run.plan.seconds;
   tile("t-time", "Time", seconds(elapsed(run)),
     [limit ? `of at most ${seconds(limit)}` : "no limit was set", run.left_s != null ? `about ${seconds(run.left_s)} left at this pace` : ""].filter(Boolean).join("; "),
@@ -112,9 +113,52 @@ function showClock() {
 }
 function showRun() {
   const run = state.runs.get(state.key);
-  const { counts, plan, facts } = run;
   document.title = `${run.state === "running" ? "▶ " : ""}${run.name} · raysubset`;
   write($("name"), run.name);
+  if (run.kind === "fit") showFit(run); else showSearch(run);
+  const stop = $("stop-run");
+  stop.hidden = run.state !== "running";
+  stop.disabled = run.stopping;
+  write(stop, run.stopping ? "Stopping…" : `Stop the ${{ study: "study", fit: "fit" }[run.kind] ?? "search"}`);
+  const warnings = $("warnings");
+  const words = [...(run.facts.note ? [run.facts.note] : []), ...run.warnings];
+  if (warnings.dataset.words !== JSON.stringify(words)) {
+    warnings.dataset.words = JSON.stringify(words);
+    warnings.replaceChildren(...words.map((text) => make("p", text, "box bad")));
+  }
+  showAsked(run);
+}
+/** A fit of SubSelNet, or its evaluation: stages of cells, no trials. */
+function showFit(run) {
+  const { facts, fit } = run, now = fit.find((row) => row.status === "running") ?? fit.find((row) => row.status !== "done" && row.status !== "to come");
+  write($("facts"), facts.data ? `SubSelNet on ${facts.data} (${count(facts.rows)} rows), ${facts.device}` : "");
+  const failed = fit.filter((row) => row.status === "failed"), done = fit.filter((row) => row.status === "done");
+  tile("t-stages", "Stages", `${done.length} of ${fit.length}`, done.map((row) => row.stage).join(", ") || "none is done", fit.length ? done.length / fit.length : null);
+  if (now) tile("t-cells", `Now: ${now.stage}`, `${count(now.done)} of ${count(now.pieces)}`, now.last ? `last: ${now.last}` : "nothing done yet", now.pieces ? now.done / now.pieces : null);
+  else tile("t-cells", "Now", run.state === "running" ? "between stages" : "nothing", "");
+  tile("t-work", "Work", seconds(fit.reduce((sum, row) => sum + row.seconds, 0)), "seconds of all pieces, which may run side by side");
+  tile("t-failed", "Failed", count(failed.length), failed.length ? "reason below" : "no stage failed");
+  $("fit-section").hidden = !fit.length;
+  fill($("fit"), fit.map((row) => ({ key: row.stage, cells: [
+    { text: row.stage },
+    { sign: row.status, build: (cell) => cell.append(make("span", row.status, `status ${{ "to come": "waiting", unfinished: "stopped" }[row.status] ?? row.status}`)) },
+    { sign: [row.done, row.pieces], build: (cell) => {
+      if (!row.pieces) return;
+      const bar = make("div", undefined, "meter"), share = make("span");
+      share.style.width = `${(100 * row.done) / row.pieces}%`;
+      bar.append(share);
+      cell.append(`${count(row.done)} of ${count(row.pieces)}`, bar);
+    } },
+    { text: row.done ? seconds(row.seconds) : "" },
+    { text: row.left_s == null ? "" : `about ${seconds(row.left_s)}` },
+    { classes: "text", sign: [row.last, row.reason, row.score], build: (cell) => {
+      if (row.last) cell.append(make("span", row.score == null ? row.last : `${row.last}: ${percent(row.score)}`));
+      if (row.reason) cell.append(make("div", row.reason, "reason"));
+    } },
+  ] })));
+}
+function showSearch(run) {
+  const { counts, plan, facts } = run;
   write($("facts"), facts.data ? `${facts.model} on ${facts.data} (${count(facts.rows)} rows), ${facts.search}${facts.scheduler ? ` + ${facts.scheduler}` : ""}, rows by ${facts.selector}${facts.metric === "none" ? "" : ` (${facts.metric})`} at ratio ${shown(facts.ratio)}, ${facts.device}` : "");
   const found = best(run);
   tile("t-best", run.candidate ? "Best cell so far" : "Best so far", found.big, found.small);
@@ -126,23 +170,13 @@ function showRun() {
   showClock();
   tile("t-selection", "Selection", percent(run.selection_share), "of the trials' seconds went into choosing rows");
   tile("t-failed", "Failed", count(counts.failed ?? 0), counts.failed ? "reasons below" : "no trial failed");
-  const stop = $("stop-run");
-  stop.hidden = run.state !== "running";
-  stop.disabled = run.stopping;
-  write(stop, run.stopping ? "Stopping…" : run.kind === "study" ? "Stop the study" : "Stop the search");
-  const warnings = $("warnings");
-  const words = [...(facts.note ? [facts.note] : []), ...run.warnings];
-  if (warnings.dataset.words !== JSON.stringify(words)) {
-    warnings.dataset.words = JSON.stringify(words);
-    warnings.replaceChildren(...words.map((text) => make("p", text, "box bad")));
-  }
-  showAsked(run);
 }
 function showAsked(run) {
   const result = run.result;
   const rows = [
     ["Result", result ? (result.cell ?? configuration(result.config)) : null],
     ["Its accuracy", result?.test_accuracy != null ? `${percent(result.test_accuracy)} on test rows, ${percent(result.val_accuracy)} on validation` : null],
+    ["Its error", result?.test_rmse != null ? `RMSE ${number(result.test_rmse)}, R2 ${number(result.test_r2)} on test rows; ${number(result.val_rmse)}, ${number(result.val_r2)} on validation` : null],
     ["Data", run.facts.data && `${run.facts.data} (${run.facts.source})`], ["Selector", run.facts.selector && `${run.facts.selector}, ${run.facts.schedule ?? ""} ratio ${run.facts.ratio}`],
     ["Epochs", run.facts.epochs], ["Seed", run.facts.seed], ["Started", run.facts.started],
     ["Command", run.facts.command], ["Folder", run.folder], ["Driver", run.driver && `process ${run.driver.pid} on ${run.driver.host}`],
@@ -167,9 +201,9 @@ function showRuns() {
         } },
         { text: run.state + (run.stopping ? ", stopping" : "") },
         { text: run.facts.selector ? `${run.facts.selector}, ${shown(run.facts.ratio)}` : "" },
-        { text: run.plan.trials ? `${count(ended)} of ${count(run.plan.trials)}` : count(ended) },
-        { text: run.plan.samples ? `${count(run.samples)} of ${count(run.plan.samples)}` : count(run.samples) },
-        { text: best(run).big + (run.best ? ` (epoch ${run.best.epoch})` : "") },
+        { text: run.kind === "fit" ? run.fit.filter((row) => row.status === "running").map((row) => `${row.stage}: ${count(row.done)} of ${count(row.pieces)}`).join(", ") : run.plan.trials ? `${count(ended)} of ${count(run.plan.trials)}` : count(ended) },
+        { text: run.kind === "fit" ? "" : run.plan.samples ? `${count(run.samples)} of ${count(run.plan.samples)}` : count(run.samples) },
+        { text: run.kind === "fit" ? "" : best(run).big + (run.best ? ` (epoch ${run.best.epoch})` : "") },
         { text: percent(run.selection_share) },
         { text: count(run.counts.failed ?? 0) },
       ],
@@ -267,7 +301,7 @@ function trialRow(run, detail, row, stopping) {
         button.addEventListener("click", () => askToStop(row.trial));
         cell.append(button);
       } },
-      { text: row.score == null ? "not judged" : `${number(row.score)}${row.accuracy != null && detail.score === "loss" ? ` (${percent(row.accuracy)} right)` : ""}` },
+      { text: row.score == null ? "not judged" : `${number(row.score)}${row.accuracy != null && detail.score === "loss" ? ` (${percent(row.accuracy)} right)` : row.r2 != null ? ` (R2 ${number(row.r2)})` : ""}` },
       { text: row.epochs ? `${row.epoch} of ${row.epochs}` : "0" },
       { text: count(row.samples) },
       { text: row.rung == null ? "" : String(row.rung) },
@@ -370,6 +404,7 @@ function askToStop(trial) {
   write($("confirm-title"), trial ? `Stop trial ${trial}?` : `Stop ${run.name}?`);
   write($("confirm-text"), trial
     ? "It ends with the epoch it is in and counts as it stands; the search goes on with others. It cannot be taken up again."
+    : run.kind === "fit" ? "It ends with the piece it is in; what is done is kept, and the same command goes on with it."
     : "The search ends as by Ctrl-C: what is done is kept, and the same command with --resume goes on with it.");
   $("confirm-yes").onclick = () => { $("confirm").close(); stop(trial); };
   $("confirm").showModal();
