@@ -31,7 +31,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         ValueError: Two options have one name.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     options: list[Parameter] = []
     for name, parameter in signature(command).parameters.items():
         options += _fields(groups[name]) if name in groups else [_option(name, hints[name], parameter.default)]

@@ -89,9 +89,9 @@ class PresetData(NamedData):
 class MethodChoice:
     """Who chooses the rows."""
 
-    selector: Annotated[
-        str, Option(help="asp, adaptive-random, full, craig, ...: see `raysubset select --list`.")
-    ] = "asp"
+    selector: Annotated[str, Option(help="asp, adaptive-random, craig, ...: see `raysubset select --list`.")] = (
+        "asp"
+    )
     metric: Metric = "mixture"
 
     def plan(self, **more: Any) -> SubsetPlan:
