@@ -122,9 +122,7 @@ def run_stage(
     trials: list[Trial] = []
     cause = ""
     try:
-        trials = _tune(
-            setting, slots, search.trials, folder / "tune", source, scheduler, followers.callbacks
-        ).trials
+        trials = _tune(setting, slots, search.trials, folder / "tune", source, scheduler, followers.callbacks)
     except Exception as error:
         if (stopped := stopping(error)) is None:
             raise
