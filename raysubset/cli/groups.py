@@ -14,7 +14,7 @@ from rich.console import Console
 from typer import Option
 
 from raysubset.cli.data import NAMED, WHAT, open_data
-from raysubset.cli.options import DataDir, Json, Limit, Metric, Preset, Root, SelectorOptions
+from raysubset.cli.options import DataDir, Json, Limit, Metric, Preset, Ratio, Root, SelectorOptions
 from raysubset.cli.output import say
 from raysubset.cli.values import read_options
 from raysubset.data.catalog import load_dataset
@@ -118,7 +118,7 @@ class RowChoice(MethodChoice):
 class SubsetChoice(RowChoice):
     """Who chooses how many rows."""
 
-    ratio: Annotated[float, Option(help="Mean share of the data an epoch trains on, in (0, 1].")] = 0.1
+    ratio: Ratio = 0.1
     schedule: SubsetSizes = "dynamic"
 
 

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from raysubset.cli.defaults import recipe_for, space_for
-from raysubset.cli.options import BudgetEpochs, Concurrency, Model, Seed, SpaceFile, Watts, Workers
+from raysubset.cli.options import (
+    BudgetEpochs,
+    Concurrency,
+    Eta,
+    Model,
+    Seed,
+    SpaceFile,
+    TrialEpochs,
+    Watts,
+    Workers,
+)
 from raysubset.errors import OptionsError
 from raysubset.experiment import Experiment, Score, SearchOptions, find_model
 from raysubset.hpo.fidelity import Anneal, Mode, Promote
@@ -32,7 +42,7 @@ class SearchChoice:
         str,
         Option(help="asha, asha-promote, dasha, halving, hyperband, hyper-tune, median or none."),
     ] = "asha"
-    eta: Annotated[int, Option(help="A rung keeps one in so many trials.")] = 3
+    eta: Eta = 3
     place: Annotated[Place, Option(help="Rungs at equal steps of samples or epochs.")] = "samples"
     fidelity: Annotated[
         Mode, Option(help="A lower rung is a prefix of the training, a smaller ratio, or a shorter restart.")
@@ -70,7 +80,7 @@ class TrialOptions:
     model: Model = None
     space: SpaceFile = None
     trials: Annotated[int | None, Option(help="Configurations to try.")] = None
-    epochs: Annotated[int | None, Option(help="Epochs of a whole trial.")] = None
+    epochs: TrialEpochs = None
     retrain: Annotated[int | None, Option(help="Best configurations retrained on all data.")] = None
     seed: Seed = 0
     smoke: Annotated[bool, Option("--smoke", help="A run of seconds, to see that everything works.")] = False

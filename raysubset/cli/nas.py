@@ -14,7 +14,7 @@ from typer import Option
 from raysubset.cli.defaults import is_coloured, run_label
 from raysubset.cli.grouped import grouped
 from raysubset.cli.groups import PresetData, RunOptions, SubsetChoice
-from raysubset.cli.options import Seed
+from raysubset.cli.options import Ratio, Seed
 from raysubset.cli.output import say
 from raysubset.cli.repeat import gone_on_with, this_command
 from raysubset.data.catalog import data_folder
@@ -44,7 +44,7 @@ ALGORITHMS = {"nb201": "spos", "darts": "darts"}  # of the spaces, where none is
 class HalfChoice(SubsetChoice):
     """Who chooses the rows of a supernet's epoch, half of them where nothing is said."""
 
-    ratio: Annotated[float, Option(help="Mean share of the data an epoch trains on, in (0, 1].")] = 0.5
+    ratio: Ratio = 0.5
     first_epoch: Annotated[FirstEpochChoice, Option(help="auto is full.")] = "auto"
 
     def whole_plan(self) -> SubsetPlan:

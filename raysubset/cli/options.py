@@ -18,8 +18,10 @@ Model = Annotated[
     str | None,
     Option(help="Of the zoo, module:name of a builder, or nb101-8x1:CELL (default: by data and device)."),
 ]
+TrialEpochs = Annotated[int | None, Option(help="Epochs of a whole trial.")]
 SpaceFile = Annotated[Path | None, Option(help="TOML file with the search space.")]
 
+Ratio = Annotated[float, Option(help="Mean share of the data an epoch trains on, in (0, 1].")]
 Metric = Annotated[str, Option(help="Of asp: mixture, adaptive, or a single metric: loss, gradient, ...")]
 SelectorOptions = Annotated[
     list[str] | None, Option(help="NAME=VALUE, an option of the selector; may be repeated.")
@@ -33,6 +35,7 @@ RowShare = Annotated[float | None, Option(help="Share of the rows to choose, in 
 
 Concurrency = Annotated[int, Option(help="Trainings at a time (0: what the machine serves).")]
 Workers = Annotated[int, Option(min=1, help="Workers of a training (Ray Train; a GPU or CPU each).")]
+Eta = Annotated[int, Option(help="A rung keeps one in so many trials.")]
 BudgetEpochs = Annotated[
     float | None,
     Option(help="Full-data epochs the full search may cost; a subset search gets ratio times that."),

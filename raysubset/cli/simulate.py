@@ -15,7 +15,7 @@ from rich.table import Table
 from typer import Option
 
 from raysubset.cli.grouped import grouped
-from raysubset.cli.options import BudgetEpochs, Seed
+from raysubset.cli.options import BudgetEpochs, Eta, Seed
 from raysubset.cli.output import say
 from raysubset.cli.simulated_task import Setting, read_task
 from raysubset.errors import OptionsError
@@ -64,7 +64,7 @@ class Searches:
     scheduler: Annotated[str | None, Option(help="asha, hyperband, ...; an unknown name lists all.")] = None
     search: Annotated[str | None, Option(help="random, tpe, ...; an unknown name lists all.")] = None
     trials: Annotated[int, Option(help="Configurations at most.")] = 1000
-    eta: Annotated[int, Option(help="A rung keeps one in so many trials.")] = 3
+    eta: Eta = 3
     budget_epochs: BudgetEpochs = None
     seed: Seed = 0
     seeds: Annotated[int | None, Option(help="Searches, each with a seed of its own (default: 1).")] = None

@@ -15,7 +15,18 @@ from typer import Option
 
 from raysubset.cli.defaults import is_coloured
 from raysubset.cli.grouped import grouped
-from raysubset.cli.options import BudgetEpochs, DataDir, DryRun, Json, Limit, Preset, Root, WarmStart, Watts
+from raysubset.cli.options import (
+    BudgetEpochs,
+    DataDir,
+    DryRun,
+    Json,
+    Limit,
+    Preset,
+    Root,
+    TrialEpochs,
+    WarmStart,
+    Watts,
+)
 from raysubset.cli.output import say
 from raysubset.cli.repeat import this_command
 from raysubset.data.catalog import EMBEDDED, load_dataset
@@ -57,7 +68,7 @@ class Setting:
     """What a cell is like, where it is not to be as the preset says."""
 
     model: Annotated[str | None, Option(help="Model of the zoo (default: by preset and data).")] = None
-    epochs: Annotated[int | None, Option(help="Epochs of a whole trial.")] = None
+    epochs: TrialEpochs = None
     concurrency: Annotated[int | None, Option(help="Trials at a time (0: what the machine serves).")] = None
 
     def over(self, preset: Any) -> Any:
