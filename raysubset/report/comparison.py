@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from raysubset.errors import RecordError
-from raysubset.report.facts_file import StudyFacts
+from raysubset.report.facts_file import StudyFile
 from raysubset.report.records import RECORDS_FILE, read_records
 from raysubset.report.trials import by_trial
 from raysubset.types import TrialRecord
@@ -76,7 +76,7 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison(StudyFacts):
+class Comparison(StudyFile):
     """What is compared.
 
     Attributes:
@@ -105,7 +105,7 @@ class Comparison(StudyFacts):
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """Read ``folder``/comparison.json; raises what `StudyFacts.made` does."""
+    """Read ``folder``/comparison.json; raises what `StudyFile.made` does."""
     return Comparison.made(folder, _comparison)
 
 

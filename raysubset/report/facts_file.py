@@ -48,7 +48,7 @@ def parse_facts(text: str, schema: int, what: str) -> dict[str, Any]:
     return row
 
 
-class StudyFacts:
+class StudyFile:
     """Facts of a study, in a file of its run's folder; a frozen dataclass that names the file and its schema."""
 
     __slots__ = ()

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from raysubset.report.facts_file import StudyFacts
+from raysubset.report.facts_file import StudyFile
 
 STUDY_FILE = "correlation.json"
 STUDY_SCHEMA = 1
@@ -81,7 +81,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Study(StudyFacts):
+class Study(StudyFile):
     """What has been measured so far.
 
     Attributes:
@@ -118,7 +118,7 @@ class Study(StudyFacts):
 
 
 def read_study(folder: Path) -> Study:
-    """Read ``folder``/correlation.json; raises what `StudyFacts.made` does."""
+    """Read ``folder``/correlation.json; raises what `StudyFile.made` does."""
     return Study.made(folder, _study)
 
 
