@@ -3,46 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from raysubset.cli.trainings import (
-    STUDY_SEEDS,
-    Asked,
-    BudgetOption,
-    Concurrency,
-    DataDir,
-    DataName,
-    DryRun,
-    Epochs,
-    First,
-    Json,
-    Limit,
-    Model,
-    Name,
-    Preset,
-    RecipeOptions,
-    Resume,
-    Root,
-    Seed,
-    Seeds,
-    conduct,
-    names,
-    numbers,
-)
-from raysubset.selection.ratio import Schedule
+from raysubset.cli.grouped import grouped
+from raysubset.cli.groups import RunOptions, SubsetSizes
+from raysubset.cli.options import Preset
+from raysubset.cli.trainings import Asked, EpochOptions, TrainingData, TrainingOptions, conduct
+from raysubset.cli.values import names, numbers
 
 if TYPE_CHECKING:
     from raysubset.tuning.ways import Entrant
 
+NOTE = (
+    "g012 is the paper's order with sigma 1/8 and T 1, compared with adaptive random; the others change one thing "
+    "and are compared with g012, on equal samples and the same seeds."
+)
 
+
+@grouped
 def ablate(
-    data: DataName = "cifar10",
-    data_dir: DataDir = None,
-    limit: Limit = None,
-    model: Model = None,
+    *,
+    source: TrainingData,
     preset: Annotated[
         Preset | None, Option(help="Minutes on two cores, or the ASP paper's sizes, for a GPU.")
     ] = None,
@@ -56,31 +39,12 @@ def ablate(
     ] = "1/16,1/4",
     temperatures: Annotated[str, Option(help="Of the draw (the paper's is 1).")] = "",
     ratio: Annotated[str, Option(help="Mean shares of the data (the paper's table names none).")] = "0.3",
-    schedule: Annotated[Schedule, Option(help="Subset sizes: large first, or all alike.")] = "dynamic",
-    first_epoch: First = "auto",
-    budget: BudgetOption = None,
-    epochs: Epochs = None,
-    recipe: RecipeOptions = None,
-    concurrency: Concurrency = 0,
-    seeds: Seeds = None,
-    seed: Seed = 0,
-    name: Name = None,
-    root: Root = Path("runs"),
-    resume: Resume = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
+    schedule: SubsetSizes = "dynamic",
+    epoch: EpochOptions,
+    training: TrainingOptions,
+    which: RunOptions,
 ) -> None:  # fmt: skip
     """Train on ASP's mixture in every order of its groups, with other sigmas and temperatures; over seeds."""
-    exact = preset != "paper"
-    common: dict[str, Any] = {
-        "first_epoch": "scheduled" if exact and first_epoch == "auto" else first_epoch,
-        "budget": budget or ("exact" if exact and first_epoch in ("auto", "scheduled") else "paper"),
-    }
-    asked = Asked(
-        command="ablate", data=data, data_dir=data_dir, limit=limit, model=model, preset=preset, epochs=epochs,
-        recipe=recipe, concurrency=concurrency, workers=1, seeds=range(seed, seed + (seeds or STUDY_SEEDS)),
-        name=name, root=root, resume=resume, dry_run=dry_run, as_json=as_json,
-    )  # fmt: skip
 
     def entrants() -> Sequence[Entrant]:
         from raysubset.tuning.ways import ablation
@@ -91,11 +55,8 @@ def ablate(
             numbers("temperatures", temperatures),
             numbers("ratio", ratio),
             schedule,
-            common,
+            epoch.plain(exact=preset != "paper"),
         )
 
-    notes = (
-        "g012 is the paper's order with sigma 1/8 and T 1, compared with adaptive random; the others change one "
-        "thing and are compared with g012, on equal samples and the same seeds.",
-    )
-    conduct(asked, entrants, notes)
+    asked = Asked(command="ablate", source=source, options=training, which=which, preset=preset)
+    conduct(asked, entrants, (NOTE,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,20 +14,66 @@ from rich.table import Table
 from typer import Argument, Option
 
 from raysubset.cli.commands import PLAIN
+from raysubset.cli.defaults import is_coloured
+from raysubset.cli.grouped import grouped
+from raysubset.cli.options import DataDir, Json, Limit
 from raysubset.data.catalog import load_dataset
 from raysubset.errors import OptionsError, UnknownNameError
 from raysubset.selection.catalog import known_selectors
 from raysubset.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from raysubset.bench.selectors import Outcome
+    from raysubset.bench.selectors import Outcome, Study
     from raysubset.bench.verdict import Row
 
 bench = typer.Typer(help="Measure what selection costs, and what it is worth.", no_args_is_help=True, **PLAIN)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeOptions:
+    """How every run trains."""
+
+    epochs: Annotated[int, Option(help="Epochs of a run that spends nothing on selection.")] = 30
+    batch_size: Annotated[int, Option(help="Rows a batch.")] = 32
+    lr: Annotated[float, Option(help="Learning rate, cosine to 0.")] = 0.05
+
+    def recipe(self, colour: bool) -> Recipe:
+        """Return the recipe: that of the papers for colour images, without flips and crops for others."""
+        return Recipe(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            momentum=0.9,
+            weight_decay=5e-4,
+            flip=0.5 if colour else 0.0,
+            crop_padding=4 if colour else 0,
+            channels_last=colour,  # a fifth to a half faster on CPUs for ResNet-8, no slower for LeNet
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyOptions:
+    """What is compared, and how often."""
+
+    model: Annotated[str, Option(help="Model of the zoo.")] = "lenet"
+    ratio: Annotated[list[float] | None, Option(help="Share of the data an epoch; repeat for several.")] = None
+    seeds: Annotated[int, Option(help="Seeds 0..N-1.")] = 3
+    select_every: Annotated[int, Option(help="Epochs between choices that look at the model.")] = 10
+    scout_epochs: Annotated[int, Option(help="Epochs of the model trained beforehand.")] = 3
+    trials: Annotated[int, Option(help="Trials of a search that share scouts and embeddings.")] = 16
+
+    def study(self, recipe: Recipe) -> Study:
+        """Return the study of runs that train by a recipe."""
+        from raysubset.bench.selectors import Study
+
+        said = asdict(self)
+        return Study(recipe=recipe, ratios=tuple(said.pop("ratio") or (0.05, 0.1)), **said)
+
+
 @bench.command("selectors")
+@grouped
 def selectors(
+    *,
     names: Annotated[
         list[str] | None, Argument(help="Selectors, or SELECTOR:METRIC:SCHEDULE (default: all of the catalogue).")
     ] = None,
@@ -35,22 +81,15 @@ def selectors(
         str,
         Option(help="cifar10, cifar100, mnist, fashion-mnist, embedded, digits, breast-cancer, wine or a folder."),
     ] = "embedded",
-    data_dir: Annotated[Path | None, Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
-    limit: Annotated[int | None, Option(help="Use only so many rows of each split.")] = None,
-    model: Annotated[str, Option(help="Model of the zoo.")] = "lenet",
-    ratio: Annotated[list[float] | None, Option(help="Share of the data an epoch; repeat for several.")] = None,
-    epochs: Annotated[int, Option(help="Epochs of a run that spends nothing on selection.")] = 30,
-    seeds: Annotated[int, Option(help="Seeds 0..N-1.")] = 3,
-    select_every: Annotated[int, Option(help="Epochs between choices that look at the model.")] = 10,
-    scout_epochs: Annotated[int, Option(help="Epochs of the model trained beforehand.")] = 3,
-    batch_size: Annotated[int, Option(help="Rows a batch.")] = 32,
-    lr: Annotated[float, Option(help="Learning rate, cosine to 0.")] = 0.05,
-    trials: Annotated[int, Option(help="Trials of a search that share scouts and embeddings.")] = 16,
+    data_dir: DataDir = None,
+    limit: Limit = None,
+    training: RecipeOptions,
+    compared: StudyOptions,
     against: Annotated[str, Option(help="What every other one is compared with.")] = "adaptive-random",
     out: Annotated[
         Path, Option(help="Outcomes, one JSON line each; a comparison goes on where it stopped.")
     ] = Path("selectors.jsonl"),
-    as_json: Annotated[bool, Option("--json", help="Print the table as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Train one model on subsets of every selector, at equal samples, against adaptive random.
 
@@ -60,30 +99,11 @@ def selectors(
 
     import torch
 
-    from raysubset.bench.selectors import Study, plan_for, run_study
+    from raysubset.bench.selectors import plan_for, run_study
     from raysubset.bench.verdict import compare
 
     torch.set_num_threads(1)  # this process is ours
-    colour = len(loaded.input_shape) == 3 and loaded.input_shape[0] == 3
-    recipe = Recipe(
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        momentum=0.9,
-        weight_decay=5e-4,
-        flip=0.5 if colour else 0.0,
-        crop_padding=4 if colour else 0,
-        channels_last=colour,  # a fifth to a half faster on CPUs for ResNet-8, no slower for LeNet
-    )
-    study = Study(
-        model=model,
-        recipe=recipe,
-        ratios=tuple(ratio or (0.05, 0.1)),
-        seeds=seeds,
-        trials=trials,
-        select_every=select_every,
-        scout_epochs=scout_epochs,
-    )
+    study = compared.study(training.recipe(is_coloured(loaded)))
     for name in (against, *(names or ())):
         plan_for(name, study.ratios[0], study)  # a misspelt name must not wait for its turn
     console = Console(stderr=as_json)
@@ -94,7 +114,7 @@ def selectors(
         print(json.dumps([{**asdict(row), "verdict": row.verdict} for row in rows], default=str))
         return
     for share in study.ratios:
-        title = f"{loaded.name}, {len(loaded.train):,} rows, {model}, ratio {share:g}, {seeds} seeds"
+        title = f"{loaded.name}, {len(loaded.train):,} rows, {study.model}, ratio {share:g}, {study.seeds} seeds"
         console.print(_table(title, [row for row in rows if row.ratio == share]))
 
 
@@ -151,7 +171,7 @@ def kernels(
     data: Annotated[
         str, Option(help="Without --gradients: images to train ResNet-8 on for an epoch.")
     ] = "cifar10",
-    data_dir: Annotated[Path | None, Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
+    data_dir: DataDir = None,
     cache: Annotated[
         Path, Option(help="Without --gradients: where that model's outputs are kept, and read if they are there.")
     ] = Path("kernel-gradients.npz"),

@@ -15,6 +15,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from raysubset.cli.commands import PLAIN
+from raysubset.cli.options import Json
 from raysubset.cluster.fault import Fault
 from raysubset.cluster.files import read_documents
 from raysubset.cluster.kuberay import is_kuberay, kuberay_faults
@@ -33,7 +34,7 @@ def check(
     instance: Annotated[
         list[str] | None, Option("--instance", help="A machine type to accept though unknown; may be repeated.")
     ] = None,
-    as_json: Annotated[bool, Option("--json", help="Print the faults as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check cluster files offline: by Ray's rules, and by ours for what costs money, data or safety."""
     found = {file: _faults(file, instance or ()) for file in files}
@@ -70,7 +71,7 @@ def status(
     address: Annotated[
         str | None, Option(help="host:port of the head (default: $RAY_ADDRESS, else what runs here).")
     ] = None,
-    as_json: Annotated[bool, Option("--json", help="Print as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show nodes, what of them is used, and the searches that run there."""
     from raysubset.runtime.cluster import cluster_status

@@ -6,21 +6,22 @@ where they are and are read by the workers.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
 
+from raysubset.cli.options import DataDir, Json
+from raysubset.cli.output import print_facts
 from raysubset.data.catalog import load_dataset
 
 if TYPE_CHECKING:
     from raysubset.runtime.place import AnyDataset
 
 SHARDED = ("parquet:", "folder:")
+NAMED = "cifar10, cifar100, mnist, fashion-mnist, embedded or a folder."
 WHAT = (
     "cifar10, cifar100, mnist, fashion-mnist, embedded, digits, breast-cancer, wine, diabetes (a regression), a "
     "folder, or parquet:URI, folder:URI (stay sharded)."
@@ -54,9 +55,9 @@ def _sharded(asked: str, limit: int | None) -> AnyDataset:
 
 def data(
     name: Annotated[str, typer.Argument(help=WHAT)],
-    data_dir: Annotated[Path | None, typer.Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
+    data_dir: DataDir = None,
     download: Annotated[bool, typer.Option(help="Download what is not there.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Load a data set and say what it holds."""
     loaded = load_dataset(name, data_dir, download=download) if is_named(name) else _sharded(name, None)
@@ -70,12 +71,7 @@ def data(
         **_spread(loaded.train.labels, loaded.num_classes),
         "fingerprint": loaded.fingerprint(),
     }
-    if as_json:
-        print(json.dumps(facts))
-        return
-    console = Console()
-    for key, value in facts.items():
-        console.print(f"{key:>14}  {value}", highlight=False, markup=False, soft_wrap=True)
+    print_facts(facts, as_json, width=14)
 
 
 def _spread(labels: NDArray[Any], classes: int) -> dict[str, float]:

@@ -23,19 +23,23 @@ def run_label(loaded: AnyDataset, asked: str) -> str:
     return Path(asked).name if is_named(asked) else loaded.name
 
 
+def is_coloured(data: AnyDataset) -> bool:
+    """Whether its rows are colour images, which are cropped and flipped as the papers do; digits are not."""
+    return len(data.input_shape) == 3 and data.input_shape[0] == 3
+
+
 def recipe_for(data: AnyDataset, preset: Preset, epochs: int | None) -> Recipe:
-    """Colour images are cropped and flipped as the papers do; digits are not.
+    """Return the recipe of a preset, with its epochs or those asked for.
 
     Images are kept in NHWC order, mostly faster on a CPU (D-021).
     """
-    image = len(data.input_shape) == 3
-    augment = image and data.input_shape[0] == 3
+    augment = is_coloured(data)
     return Recipe(
         epochs=preset.epochs if epochs is None else epochs,
         batch_size=preset.batch_sizes[0],
         flip=0.5 if augment else 0.0,
         crop_padding=4 if augment else 0,
-        channels_last=image,
+        channels_last=len(data.input_shape) == 3,
     )
 
 

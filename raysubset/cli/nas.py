@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
-from dataclasses import asdict, replace
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.console import Console
 from typer import Option
 
-from raysubset.cli.defaults import run_label
-from raysubset.cli.select import read_options
-from raysubset.data.catalog import data_folder, load_dataset
-from raysubset.errors import InterruptedRunError, OptionsError, UnknownNameError
+from raysubset.cli.defaults import is_coloured, run_label
+from raysubset.cli.grouped import grouped
+from raysubset.cli.groups import PresetData, RunOptions, SubsetChoice
+from raysubset.cli.options import Ratio, Seed
+from raysubset.cli.output import say
+from raysubset.cli.repeat import gone_on_with, this_command
+from raysubset.data.catalog import data_folder
+from raysubset.errors import OptionsError
 from raysubset.nas.table import CLASSES, TableBench
 from raysubset.nas_experiment import (
     CandidateOptions,
@@ -28,7 +30,6 @@ from raysubset.nas_experiment import (
     Strategy,
 )
 from raysubset.selection.plan import FirstEpochChoice, SubsetPlan
-from raysubset.selection.ratio import Schedule
 
 if TYPE_CHECKING:
     from raysubset.data.dataset import Dataset
@@ -36,48 +37,110 @@ if TYPE_CHECKING:
     from raysubset.tuning.nas_run import NasRun, SplitRows
 
 TABLE = Path("nasbench201") / "nasbench201.parquet"
+ALGORITHMS = {"nb201": "spos", "darts": "darts"}  # of the spaces, where none is named; else random
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HalfChoice(SubsetChoice):
+    """Who chooses the rows of a supernet's epoch, half of them where nothing is said."""
+
+    ratio: Ratio = 0.5
+    first_epoch: Annotated[FirstEpochChoice, Option(help="auto is full.")] = "auto"
+
+    def whole_plan(self) -> SubsetPlan:
+        """Return the plan; what has no ratio is given all the data."""
+        from raysubset.tuning.ways import is_whole
+
+        return self.plan(ratio=1.0 if is_whole(self.selector) else self.ratio)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSizes:
+    """Of the networks searched with, and of the one that is found."""
+
+    epochs: Annotated[int | None, Option(help="Of the supernet, or of each cell (default: the preset's).")] = None
+    channels: Annotated[int | None, Option(help="Of the first stage (default: the preset's).")] = None
+    cells: Annotated[int | None, Option(help="Cells a stage; of a DARTS network altogether.")] = None
+    retrain: Annotated[int | None, Option(help="Epochs of the found DARTS network on all rows, 0 for none.")] = (
+        None
+    )
+
+    def over(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a preset's options with those that were said in their place."""
+        said = {"channels": self.channels, "cells": self.cells, "retrain_epochs": self.retrain}
+        if self.epochs is not None:
+            said["recipe"] = replace(options["recipe"], epochs=self.epochs)
+        return {**options, **{name: value for name, value in said.items() if value is not None}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """How cells are proposed and judged."""
+
+    strategy: Annotated[Strategy | None, Option(help="Over the supernet: evolution, random, exhaustive.")] = None
+    candidates: Annotated[int | None, Option(help="Cells judged (default: the preset's).")] = None
+    finalists: Annotated[
+        int | None,
+        Option(help="Best cells by a supernet that are then trained by themselves (default: the preset's)."),
+    ] = None
+    objective: Annotated[Objective, Option(help="What random and evolution judge by.")] = "training"
+    statistics: Annotated[Statistics, Option(help="BatchNorm's while a path is judged.")] = "batch"
+    score: Annotated[Score, Option(help="What judges a cell, on validation rows.")] = "accuracy"
+
+    def over(self, preset: CandidateOptions) -> CandidateOptions:
+        """Return a preset's options with those that were said in their place."""
+        return replace(
+            preset,
+            strategy=self.strategy or preset.strategy,
+            count=preset.count if self.candidates is None else self.candidates,
+            finalists=preset.finalists if self.finalists is None else self.finalists,
+            objective=self.objective,
+            statistics=self.statistics,
+            score=self.score,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowFiles:
+    """A split of one's own: two files of row numbers."""
+
+    train_rows: Annotated[Path | None, Option(help="int64 .npy of rows that train (a split of your own).")] = None
+    validation_rows: Annotated[Path | None, Option(help="int64 .npy of rows that judge.")] = None
+
+    def read(self) -> SplitRows | None:
+        """Read both, or None if there are none.
+
+        Raises:
+            OptionsError: There is one of them.
+            DataError: A file cannot be read.
+        """
+        if self.train_rows is None and self.validation_rows is None:
+            return None
+        if self.train_rows is None or self.validation_rows is None:
+            raise OptionsError("--train-rows and --validation-rows go together: give both or none.")
+        from raysubset.cli.arrays import raw_array
+        from raysubset.tuning.nas_run import SplitRows
+
+        return SplitRows(
+            raw_array("train-rows", self.train_rows), raw_array("validation-rows", self.validation_rows)
+        )
+
+
+@grouped
 def nas(
+    *,
     space: Annotated[str, Option(help="nb201, nb101 or darts.")] = "nb201",
     algo: Annotated[
         str | None, Option(help="spos, rsps, darts, gdas, random or evolution (default: by space).")
     ] = None,
-    data: Annotated[str, Option(help="cifar10, cifar100, mnist, embedded, or a folder.")] = "cifar10",
-    data_dir: Annotated[Path | None, Option(help="Where data sets lie (default: $RAYSUBSET_DATA).")] = None,
-    preset: Annotated[str, Option(help="small: minutes on two cores; paper: the papers' sizes.")] = "small",
-    limit: Annotated[int | None, Option(help="Rows of each split (default: the preset's).")] = None,
-    ratio: Annotated[float, Option(help="Mean share of the data an epoch trains on, in (0, 1].")] = 0.5,
-    selector: Annotated[str, Option(help="asp, adaptive-random, full, proxy-data-p1, ...")] = "asp",
-    metric: Annotated[str, Option(help="mixture, adaptive, or a single metric: loss, gradient, ...")] = "mixture",
-    schedule: Annotated[Schedule, Option(help="Subset sizes: large first, or all alike.")] = "dynamic",
-    option: Annotated[
-        list[str] | None, Option(help="NAME=VALUE, an option of the selector; may be repeated.")
-    ] = None,
-    first_epoch: Annotated[FirstEpochChoice, Option(help="auto is full.")] = "auto",
-    select_every: Annotated[
-        int | None, Option(help="Epochs between selections (default: the selector's).")
-    ] = None,
-    epochs: Annotated[int | None, Option(help="Of the supernet, or of each cell (default: the preset's).")] = None,
-    channels: Annotated[int | None, Option(help="Of the first stage (default: the preset's).")] = None,
-    cells: Annotated[int | None, Option(help="Cells a stage; of a DARTS network altogether.")] = None,
-    strategy: Annotated[Strategy | None, Option(help="Over the supernet: evolution, random, exhaustive.")] = None,
-    candidates: Annotated[int | None, Option(help="Cells judged (default: the preset's).")] = None,
-    finalists: Annotated[
-        int | None,
-        Option(help="Best cells by a supernet that are then trained by themselves (default: the preset's)."),
-    ] = None,
-    objective: Annotated[Objective, Option(help="What random and evolution judge by.")] = "training",
-    statistics: Annotated[Statistics, Option(help="BatchNorm's while a path is judged.")] = "batch",
-    score: Annotated[Score, Option(help="What judges a cell, on validation rows.")] = "accuracy",
+    source: PresetData,
+    subset: HalfChoice,
+    sizes: NetworkSizes,
+    judging: Judging,
     split: Annotated[
         Split, Option(help="Sides of darts and gdas: fixed by row, or refreshed each epoch.")
     ] = "fixed",
-    retrain: Annotated[
-        int | None, Option(help="Epochs of the found DARTS network on all rows, 0 for none.")
-    ] = None,
-    train_rows: Annotated[Path | None, Option(help="int64 .npy of rows that train (a split of your own).")] = None,
-    validation_rows: Annotated[Path | None, Option(help="int64 .npy of rows that judge.")] = None,
+    rows: RowFiles,
     table: Annotated[
         Path | None, Option(help="Benchmark table (default: nasbench201 in the data folder).")
     ] = None,
@@ -85,72 +148,27 @@ def nas(
         int, Option(help="Random cells whose scores are compared with the table, 0 for none.")
     ] = 200,
     concurrency: Annotated[int, Option(help="Judges at a time (0: what the machine serves).")] = 0,
-    seed: Annotated[int, Option(help="The seed of everything.")] = 0,
-    name: Annotated[str | None, Option(help="Run name (default: space, algorithm and time).")] = None,
-    root: Annotated[Path, Option(envvar="RAYSUBSET_ROOT", help="Folder of all runs.")] = Path("runs"),
-    resume: Annotated[bool, Option("--resume", help="Go on with the run of that name.")] = False,
-    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
+    seed: Seed = 0,
+    which: RunOptions,
 ) -> None:
     """Search an architecture on a chosen part of the data, and say what a benchmark knows of it."""
-    from raysubset.tuning.nas_presets import PRESETS, for_digits, nas_preset
+    from raysubset.tuning.nas_presets import for_digits, nas_preset
 
-    console = Console(stderr=as_json)
-    if preset not in PRESETS:
-        raise UnknownNameError.of("preset", preset, PRESETS)
-    if resume and name is None:
-        raise OptionsError("--resume needs the --name of the run to go on with.")
-    algo = algo or {"nb201": "spos", "darts": "darts"}.get(space, "random")
+    algo = algo or ALGORITHMS.get(space, "random")
     NasExperiment(name="checked", space=space, algo=algo)  # a wrong name is answered before anything is read
-    plan = SubsetPlan(
-        selector=selector,
-        metric=metric,
-        ratio=1.0 if selector in ("full", "infobatch") else ratio,
-        schedule=schedule,
-        first_epoch=first_epoch,
-        select_every=select_every,
-        options=read_options(option),
-    )
-    sizes = nas_preset(preset, space, algo)
-    loaded = load_dataset(
-        data, data_dir, limit=sizes.limit if limit is None else limit, allow_fallback=True
-    ).shrunk(sizes.shrink)
-    if loaded.note:
-        console.print(loaded.note, style="yellow", highlight=False, markup=False, soft_wrap=True)
-    bench = _table(table, data_dir, space, loaded)
-    colour = len(loaded.input_shape) == 3 and loaded.input_shape[0] == 3
-    options = dict(sizes.options) if colour else for_digits(sizes.options)
-    if epochs is not None:
-        options["recipe"] = replace(options["recipe"], epochs=epochs)
-    options |= {
-        key: value
-        for key, value in (("channels", channels), ("cells", cells), ("retrain_epochs", retrain))
-        if value is not None
-    }
-    judged: CandidateOptions = options.get("candidates", CandidateOptions())
-    judged = replace(
-        judged,
-        strategy=strategy or judged.strategy,
-        count=judged.count if candidates is None else candidates,
-        finalists=judged.finalists if finalists is None else finalists,
-        objective=objective,
-        statistics=statistics,
-        score=score,
-    )
-    experiment = NasExperiment(
-        name=name or f"{space}-{algo}-{run_label(loaded, data)}-{datetime.now():%Y%m%d-%H%M%S}",
-        space=space,
-        algo=algo,
-        plan=plan,
-        split=split,
-        seed=seed,
-        **{**options, "candidates": judged},
-    )
-    split_rows = _rows(train_rows, validation_rows)
-    run = _opened(experiment, loaded, root, console, resume, split_rows)
+    plan = subset.whole_plan()
+    preset = nas_preset(source.preset, space, algo)
+    loaded = source.read(which.console, preset.limit).shrunk(preset.shrink)
+    bench = _table(table, source.data_dir, space, loaded)
+    options = sizes.over(preset.options if is_coloured(loaded) else for_digits(preset.options))
+    options["candidates"] = judging.over(options.get("candidates", CandidateOptions()))
+    name = which.called(space, algo, run_label(loaded, source.data))
+    experiment = NasExperiment(name=name, space=space, algo=algo, plan=plan, split=split, seed=seed, **options)
+    run = _opened(experiment, loaded, which, rows.read())
     run.table, run.compared, run.concurrency = bench, compare, concurrency
     info = _search(run)
     run.report()
-    _print(info, root / experiment.name, console, as_json)
+    _print(info, which.root / experiment.name, which.console, which.as_json)
 
 
 def _table(path: Path | None, data_dir: Path | None, space: str, data: Dataset) -> TableBench | None:
@@ -164,40 +182,23 @@ def _table(path: Path | None, data_dir: Path | None, space: str, data: Dataset) 
     return TableBench.read(path, data.name if known else "cifar10", complete=space == "nb201")
 
 
-def _rows(train: Path | None, validation: Path | None) -> SplitRows | None:
-    """Read a split that was given as two files of row numbers."""
-    if train is None and validation is None:
-        return None
-    if train is None or validation is None:
-        raise OptionsError("--train-rows and --validation-rows go together: give both or none.")
-    from raysubset.cli.arrays import raw_array
-    from raysubset.tuning.nas_run import SplitRows
-
-    return SplitRows(raw_array("train-rows", train), raw_array("validation-rows", validation))
-
-
-def _opened(
-    experiment: NasExperiment, data: Dataset, root: Path, console: Console, resume: bool, rows: SplitRows | None
-) -> NasRun:
+def _opened(experiment: NasExperiment, data: Dataset, which: RunOptions, rows: SplitRows | None) -> NasRun:
+    """Begin the run, or go on with it."""
     from raysubset.tuning.nas_run import create_nas_run, open_nas_run
     from raysubset.tuning.progress import RichProgress
 
-    listener = RichProgress(console)
-    if resume:
-        return open_nas_run(root / experiment.name, data, listener)
-    command = shlex.join(["raysubset", *sys.argv[1:]] if sys.argv[1:2] == ["nas"] else ["python", *sys.argv])
-    return create_nas_run(experiment, data, root, listener, command=command, rows=rows)
+    listener = RichProgress(which.console)
+    if which.resume:
+        return open_nas_run(which.folder, data, listener)
+    return create_nas_run(experiment, data, which.root, listener, command=this_command("nas"), rows=rows)
 
 
 def _search(run: NasRun) -> NasInfo:
+    """Search; an interruption still leaves a report."""
     from raysubset.tuning.nas_search import search_architecture
 
-    try:
+    with gone_on_with(run, "nas", same="options otherwise"):
         return search_architecture(run)
-    except InterruptedRunError as error:
-        command = f"raysubset nas --resume --name {run.experiment.name} --root {run.folder.parent}"
-        run.report()
-        raise InterruptedRunError(f"{error} Go on with: {command} (and the same options otherwise).") from None
 
 
 def _print(info: NasInfo, folder: Path, console: Console, as_json: bool) -> None:
@@ -207,9 +208,9 @@ def _print(info: NasInfo, folder: Path, console: Console, as_json: bool) -> None
     lines = _lines(info)
     width = max(len(label) for label, _ in lines)
     for label, value in lines:
-        console.print(f"{label:{width}}  {value}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"All of it: {folder}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"{label:{width}}  {value}")
+    say(console, f"report: {folder / 'report.html'}")
+    say(console, f"All of it: {folder}")
 
 
 def _lines(info: NasInfo) -> list[tuple[str, str]]:

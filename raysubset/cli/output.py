@@ -1,10 +1,11 @@
-"""What commands print in the end."""
+"""What commands print: lines, facts, tables; what will run and what came of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -12,7 +13,51 @@ from rich.table import Table as RichTable
 from raysubset.report.run_info import RUN_FILE, RunInfo
 from raysubset.report.tables import Table, summary_rows
 
+if TYPE_CHECKING:
+    from raysubset.tuning.run import Run
+
 LEAST_WIDTH = 120  # of tables
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print a line as it is: nothing in it is markup, and the terminal breaks it where it likes."""
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def announce(run: Run, work: str, samples: float, console: Console, *, ways: str = "", most: str = "",
+             beside: str = "") -> None:  # fmt: skip
+    """Say what will run and what it is predicted to cost.
+
+    Args:
+        run: What runs.
+        work: A line that says how much.
+        samples: That it consumes.
+        console: Where it is said.
+        ways: Between what, where several ways of choosing rows are compared.
+        most: "at most " where it may be fewer.
+        beside: What the samples are to be held against.
+    """
+    from raysubset.tuning.presets import seconds_per_sample
+    from raysubset.tuning.progress import duration
+    from raysubset.tuning.task import task_words
+
+    experiment, data = run.experiment, run.data
+    pace = seconds_per_sample(experiment.model, data.input_shape, data.num_classes, experiment.recipe.batch_size)
+    cost = f"{most}{samples:,.0f} samples{beside}, {most}{duration(samples * pace)} of one worker"
+    say(console, f"{experiment.name}: {run.info.dataset}, {run.info.model}, {run.info.device}{ways}")
+    for line in (*task_words(experiment, data), work):
+        say(console, line)
+    say(console, f"predicted: {cost}")
+
+
+def print_facts(facts: Mapping[str, Any], as_json: bool, width: int = 10) -> None:
+    """Print facts as one JSON object, or a line each with names ``width`` columns wide."""
+    if as_json:
+        print(json.dumps(facts))
+        return
+    console = Console()
+    for key, value in facts.items():
+        say(console, f"{key:>{width}}  {value}")
 
 
 def print_summary(folder: Path, report: Path, console: Console, as_json: bool) -> None:

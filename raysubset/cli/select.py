@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
-import tomllib
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +16,10 @@ from rich.table import Table
 from typer import Option
 
 from raysubset.cli.arrays import context_of, read_array
+from raysubset.cli.grouped import grouped
+from raysubset.cli.options import Json, KeepClasses, RowCount, RowShare, Seed, SelectorOptions
+from raysubset.cli.output import print_facts
+from raysubset.cli.values import pairs, read_options
 from raysubset.errors import OptionsError, RaysubsetError, StorageError
 from raysubset.seeds import generator
 from raysubset.selection.catalog import find_selector, habits_of, known_selectors
@@ -28,82 +30,91 @@ from raysubset.selection.wrappers import PerClass
 from raysubset.types import Selection
 
 
-def select(
-    selector: Annotated[str | None, Option(help="Name of a selector; --list prints them.")] = None,
-    k: Annotated[int | None, Option("--k", help="Rows to choose.")] = None,
-    ratio: Annotated[float | None, Option(help="Share of the rows to choose, in (0, 1]; or --k.")] = None,
-    features: Annotated[Path | None, Option(help="float32[n, h], .npy.")] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayFiles:
+    """The arrays that say what is known of the rows."""
+
+    features: Annotated[Path | None, Option(help="float32[n, h], .npy.")] = None
     residuals: Annotated[
         Path | None, Option(help="float32[n, c], dLoss/dlogits; with --features: last-layer gradients.")
-    ] = None,
-    logits: Annotated[Path | None, Option(help="float32[n, c]; with --labels they give the residuals.")] = None,
-    labels: Annotated[Path | None, Option(help="int[n], classes 0, 1, ...")] = None,
-    signal: Annotated[
-        list[str] | None, Option(help="NAME=FILE.npy, one number a row, float32[n]; repeat it.")
-    ] = None,
-    val_logits: Annotated[Path | None, Option(help="float32[V, c] of the rows that steer the choice.")] = None,
-    val_labels: Annotated[Path | None, Option(help="int[V] of these rows.")] = None,
-    val_features: Annotated[Path | None, Option(help="float32[V, h] of these rows.")] = None,
-    ids: Annotated[Path | None, Option(help="int[n] or str[n], distinct names of the rows.")] = None,
-    option: Annotated[
-        list[str] | None, Option(help="KEY=VALUE of the selector, a TOML scalar or a word; repeat it.")
-    ] = None,
-    per_class: Annotated[
-        bool, Option("--per-class", help="Choose inside each class, in proportion to its size.")
-    ] = False,
-    progress: Annotated[float, Option(help="Share of training done, in [0, 1).")] = 0.0,
-    learning_rate: Annotated[float | None, Option(help="Of the model the arrays come from, > 0.")] = None,
-    seed: Annotated[int, Option(help="The seed of everything.")] = 0,
+    ] = None
+    logits: Annotated[Path | None, Option(help="float32[n, c]; with --labels they give the residuals.")] = None
+    labels: Annotated[Path | None, Option(help="int[n], classes 0, 1, ...")] = None
+    signal: Annotated[list[str] | None, Option(help="NAME=FILE.npy, one number a row, float32[n]; repeat it.")] = (
+        None
+    )
+    val_logits: Annotated[Path | None, Option(help="float32[V, c] of the rows that steer the choice.")] = None
+    val_labels: Annotated[Path | None, Option(help="int[V] of these rows.")] = None
+    val_features: Annotated[Path | None, Option(help="float32[V, h] of these rows.")] = None
+    ids: Annotated[Path | None, Option(help="int[n] or str[n], distinct names of the rows.")] = None
+
+    def scores(self) -> dict[str, Path]:
+        """Return the signals, name -> file."""
+        return {name: Path(file) for name, file in pairs("signal", self.signal, "FILE.npy").items()}
+
+    def files(self) -> dict[str, Path]:
+        """Return the other arrays, name -> file."""
+        said = {name.replace("_", "-"): path for name, path in asdict(self).items() if name != "signal"}
+        return {name: path for name, path in said.items() if path is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """How many rows, at which point of a training."""
+
+    k: RowCount = None
+    ratio: RowShare = None
+    progress: Annotated[float, Option(help="Share of training done, in [0, 1).")] = 0.0
+    learning_rate: Annotated[float | None, Option(help="Of the model the arrays come from, > 0.")] = None
+    seed: Seed = 0
+
+    def faults(self) -> list[str]:
+        """Say what is wrong with it."""
+        faults = size_faults(self.k, self.ratio)
+        if not 0 <= self.progress < 1:
+            faults.append(f"progress={self.progress!r}, need a share of training in [0, 1)")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            faults.append(f"learning_rate={self.learning_rate!r}, need a finite number > 0")
+        return faults
+
+
+@grouped
+def select(
+    *,
+    selector: Annotated[str | None, Option(help="Name of a selector; --list prints them.")] = None,
+    option: SelectorOptions = None,
+    per_class: KeepClasses = False,
+    arrays: ArrayFiles,
+    asked: Chosen,
     out: Annotated[
         Path | None,
         Option(help="File for indices, weights, scale (and ids), .npz; an old one is replaced."),
     ] = None,
     list_: Annotated[bool, Option("--list", help="Print every selector and end.")] = False,
-    as_json: Annotated[bool, Option("--json", help="Print as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Choose rows of plain arrays and write their positions and weights."""
     if list_:
         _print_catalogue(as_json)
         return
-    faults = _faults(k, ratio, progress, learning_rate)
+    faults = asked.faults()
     if selector is None or out is None:
         faults += ["--selector is missing (--list prints the names)"] if selector is None else []
         faults += ["--out is missing (the .npz file to write)"] if out is None else []
         raise OptionsError.of("select", faults)
     if faults:
         raise OptionsError.of("select", faults)
-    given = {
-        "features": features,
-        "residuals": residuals,
-        "logits": logits,
-        "labels": labels,
-        "ids": ids,
-        "val-features": val_features,
-        "val-logits": val_logits,
-        "val-labels": val_labels,
-    }
-    files = {name: path for name, path in given.items() if path is not None}
-    scores = {name: Path(file) for name, file in _pairs("signal", signal, "FILE.npy").items()}
-    options = read_options(option)
-    method = _method(selector, options, list(scores), per_class)
+    files, scores = arrays.files(), arrays.scores()
+    method = _method(selector, read_options(option), list(scores), per_class)
     _check_out(out, [*files.values(), *scores.values()])
-    arrays = {name: read_array(name, path) for name, path in files.items()}
-    context = context_of(arrays, {name: read_array(f"signal {name!r}", path) for name, path in scores.items()})
-    context = replace(context, progress=progress, learning_rate=learning_rate)
-    count = subset_size(k, ratio, context.pool_size)
-    chosen = method.select(context, count, generator(seed, "select"))
-    write_selection(out, chosen, arrays.get("ids"))
+    read = {name: read_array(name, path) for name, path in files.items()}
+    context = context_of(read, {name: read_array(f"signal {name!r}", path) for name, path in scores.items()})
+    context = replace(context, progress=asked.progress, learning_rate=asked.learning_rate)
+    count = subset_size(asked.k, asked.ratio, context.pool_size)
+    chosen = method.select(context, count, generator(asked.seed, "select"))
+    write_selection(out, chosen, read.get("ids"))
     facts = {"selector": selector, "pool_size": chosen.pool_size, "k": count, "selected": len(chosen)}
-    _print_facts({**facts, "scale": chosen.scale, "seed": seed, "out": str(out)}, as_json)
-
-
-def _faults(k: int | None, ratio: float | None, progress: float, learning_rate: float | None) -> list[str]:
-    faults = size_faults(k, ratio)
-    if not 0 <= progress < 1:
-        faults.append(f"progress={progress!r}, need a share of training in [0, 1)")
-    if learning_rate is not None and not 0 < learning_rate < math.inf:
-        faults.append(f"learning_rate={learning_rate!r}, need a finite number > 0")
-    return faults
+    print_facts({**facts, "scale": chosen.scale, "seed": asked.seed, "out": str(out)}, as_json)
 
 
 def size_faults(k: int | None, ratio: float | None) -> list[str]:
@@ -142,41 +153,6 @@ def _method(name: str, options: dict[str, Any], scores: list[str], per_class: bo
     return PerClass(chosen) if per_class and not isinstance(chosen, PerClass) else chosen
 
 
-def read_options(texts: list[str] | None) -> dict[str, Any]:
-    """Read a selector's options, NAME=VALUE each.
-
-    Raises:
-        OptionsError: One has another form, or is given twice.
-    """
-    return {name: _scalar(name, text) for name, text in _pairs("option", texts, "VALUE").items()}
-
-
-def _pairs(flag: str, texts: list[str] | None, right: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in texts or []:
-        name, _, value = text.partition("=")
-        if not (name and value):
-            raise OptionsError(f"--{flag} {text!r}: need NAME={right}.")
-        if name in pairs:
-            raise OptionsError(f"--{flag} {name!r} is given twice: {pairs[name]!r} and {value!r}.")
-        pairs[name] = value
-    return pairs
-
-
-def _scalar(name: str, text: str) -> Any:
-    """Read a TOML scalar, or a bare word, path or cell as a string; True and None are Python's, not TOML's."""
-    special = ("true", "false", "none", "nan", "inf")
-    if re.fullmatch(r"(?:[A-Za-z/~]|\.\.?/)[\w./~+:-]*", text) and text.lower() not in special:
-        return text
-    try:
-        values = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        values = {}
-    if set(values) != {"value"} or not isinstance(values["value"], bool | int | float | str):
-        raise OptionsError(f"--option {name}={text}: need a number, true, false, a word or a quoted string.")
-    return values["value"]
-
-
 def _check_out(out: Path, inputs: list[Path]) -> None:
     """Refuse before any work what could not be written after it, or would replace an input."""
     if out.is_dir():
@@ -201,15 +177,6 @@ def write_selection(path: Path, chosen: Selection, ids: NDArray[Any] | None) -> 
             part.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"Cannot write {path}: {error.strerror or error}.") from error
-
-
-def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(facts))
-        return
-    console = Console()
-    for key, value in facts.items():
-        console.print(f"{key:>10}  {value}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_catalogue(as_json: bool) -> None:

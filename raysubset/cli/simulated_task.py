@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,27 +86,26 @@ def read_task(task: str, epochs: int | None, ratio: float | None, rows: int | No
     costs = _epoch_costs(rows, epochs, ratio)
     plan = f"{epochs} epochs at ratio {ratio:g} of {rows:,} rows"
     if kind == "power-law":
-        return Setting(
-            make=lambda seed: PowerLaw(costs, rows, seed),
-            epoch_costs=costs,
-            rows=rows,
-            ratio=ratio,
-            space=POWER_LAW_SPACE,
-            points=(),
-            seconds_per_sample=SECONDS_PER_SAMPLE,
-            title=f"power law, {plan}",
-        )
+        return _setting(partial(PowerLaw, costs, rows), costs, rows, ratio, POWER_LAW_SPACE, f"power law, {plan}")
     table = _of_table(TableBench.read(Path(path), nas_data), costs, rows)
     known = ", ".join(map(str, table.knots[1:]))
+    title = f"NAS-Bench-201, {nas_data}, {len(table.test):,} cells known at epochs {known}, {plan}"
+    return _setting(lambda _: table, costs, rows, ratio, CELL_SPACE, title)
+
+
+def _setting(
+    make: Callable[[int], Task], costs: NDArray[np.int64], rows: int, ratio: float, space: Space, title: str
+) -> Setting:
+    """Return a task whose configurations are drawn, and cost what LeNet does."""
     return Setting(
-        make=lambda _: table,
+        make=make,
         epoch_costs=costs,
         rows=rows,
         ratio=ratio,
-        space=CELL_SPACE,
+        space=space,
         points=(),
         seconds_per_sample=SECONDS_PER_SAMPLE,
-        title=f"NAS-Bench-201, {nas_data}, {len(table.test):,} cells known at epochs {known}, {plan}",
+        title=title,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from rich.console import Console
 from typer import Option
 
+from raysubset.cli.options import Json
 from raysubset.cli.output import print_tables
 from raysubset.errors import OptionsError
 from raysubset.report.own_numbers import own_numbers
@@ -26,7 +27,7 @@ def table(
         Path,
         Option(envvar="RAYSUBSET_ROOT", help="Folder of the runs to show beside it, searched in all its depth."),
     ] = Path("runs"),
-    as_json: Annotated[bool, Option("--json", help="Print as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Print what a paper published beside what our runs found: device, seeds, difference; what was not run."""
     console = Console(stderr=as_json)

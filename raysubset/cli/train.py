@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
-from raysubset.cli.select import read_options
-from raysubset.cli.trainings import (
-    STUDY_SEEDS,
-    Asked,
-    BudgetOption,
-    Concurrency,
-    DataDir,
-    DataName,
-    DryRun,
-    Epochs,
-    First,
-    Json,
-    Limit,
-    Model,
-    Name,
-    Preset,
-    RecipeOptions,
-    Resume,
-    Root,
-    Seed,
-    Seeds,
-    Workers,
-    conduct,
-    names,
-    numbers,
-    schedules,
-)
+from raysubset.cli.grouped import grouped
+from raysubset.cli.groups import RowChoice, RunOptions
+from raysubset.cli.options import KeepClasses, Preset, WarmStart, Workers
+from raysubset.cli.trainings import Asked, EpochOptions, TrainingData, TrainingOptions, conduct
+from raysubset.cli.values import names, numbers, schedules
 from raysubset.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -49,107 +27,118 @@ PAPER_WAYS = (
 PAPER_RATIOS, PAPER_SCHEDULES = "0.1,0.3,0.5,0.7", "static,dynamic"
 
 
-def train(
-    data: DataName = "cifar10",
-    data_dir: DataDir = None,
-    limit: Limit = None,
-    model: Model = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneChoice(RowChoice):
+    """Who chooses the rows of one training."""
+
+    selector: Annotated[
+        str, Option(help="Of one training: asp, adaptive-random, ...: see `raysubset select --list`.")
+    ] = "asp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayOptions:
+    """What all ways of choosing rows have in common."""
+
+    warm_start: WarmStart = None
+    per_class: KeepClasses = False
+    scale: Annotated[
+        Literal["none", "zscore", "rank"], Option(help="Of asp's remembered importance, before the draw.")
+    ] = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What is compared with what, if anything."""
+
     compare: Annotated[
         str | None,
         Option(help=f"Ways of choosing rows, with commas; adaptive random is always one. {ALL}: "
                f"{', '.join(PAPER_WAYS)}."),
-    ] = None,
+    ] = None  # fmt: skip
     preset: Annotated[
         Preset | None, Option(help="The ASP paper's comparison: minutes on two cores, or at its sizes, for a GPU.")
-    ] = None,
-    selector: Annotated[
-        str, Option(help="Of one training: asp, adaptive-random, ...: see `raysubset select --list`.")
-    ] = "asp",
-    metric: Annotated[
-        str, Option(help="Of asp: mixture, gradient, loss, entropy, prediction or random.")
-    ] = "mixture",
+    ] = None
     ratio: Annotated[
         str | None, Option(help="Mean share of the data an epoch trains on (default: 0.1); to compare, several.")
-    ] = None,
+    ] = None
     schedule: Annotated[
         str | None, Option(help="dynamic (default: large subsets first) or static; to compare, both.")
-    ] = None,
-    option: Annotated[
-        list[str] | None, Option(help="NAME=VALUE, an option of the selector; may be repeated.")
-    ] = None,
-    select_every: Annotated[
-        int | None, Option(help="Epochs between selections, 0 for one (default: the selector's habit).")
-    ] = None,
-    warm_start: Annotated[
-        float | None, Option(help="Share of the epochs whose budget is spent on all data first, in [0, 1).")
-    ] = None,
-    per_class: Annotated[bool, Option("--per-class", help="Keep the class shares in every subset.")] = False,
-    scale: Annotated[
-        Literal["none", "zscore", "rank"], Option(help="Of asp's remembered importance, before the draw.")
-    ] = "none",
-    first_epoch: First = "auto",
-    budget: BudgetOption = None,
+    ] = None
+
+    @property
+    def study(self) -> bool:
+        """Whether there is more than one training."""
+        return self.compare is not None or self.preset is not None
+
+    @property
+    def exact(self) -> bool:
+        """Whether ways are held to equal samples, which the paper's are not quite."""
+        return self.study and self.preset != "paper"
+
+    @property
+    def words(self) -> Sequence[str]:
+        """The ways by name."""
+        return PAPER_WAYS if self.compare in (None, ALL) else names(str(self.compare))
+
+    @property
+    def ratios(self) -> Sequence[float]:
+        """Mean shares of the data."""
+        return numbers("ratio", self.ratio or (PAPER_RATIOS if self.preset else "0.1"))
+
+    @property
+    def schedules(self) -> Sequence[Schedule]:
+        """Schedules of the sizes."""
+        return schedules(self.schedule or (PAPER_SCHEDULES if self.preset else "dynamic"))
+
+
+@grouped
+def train(
+    *,
+    source: TrainingData,
+    compared: Compared,
+    choice: OneChoice,
+    way: WayOptions,
+    epoch: EpochOptions,
     trace: Annotated[
         bool, Option("--trace", help="Keep how important rows are, epoch by epoch, for `raysubset viz`.")
     ] = False,
-    epochs: Epochs = None,
-    recipe: RecipeOptions = None,
-    concurrency: Concurrency = 0,
+    training: TrainingOptions,
     workers: Workers = 1,
-    seeds: Seeds = None,
-    seed: Seed = 0,
-    name: Name = None,
-    root: Root = Path("runs"),
-    resume: Resume = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:  # fmt: skip
+    which: RunOptions,
+) -> None:
     """Train one model on chosen subsets, or compare ways of choosing them at equal samples, over seeds."""
-    study = compare is not None or preset is not None
-    exact = study and preset != "paper"  # the paper's first epoch trains on everything, whatever the ratio
-    common = {
-        "first_epoch": "scheduled" if exact and first_epoch == "auto" else first_epoch,
-        "budget": budget or ("exact" if exact and first_epoch in ("auto", "scheduled") else "paper"),
-        "per_class": per_class,
-        "select_every": select_every,
-        "warm_start": warm_start,
-        "scale": scale,
-    }
-    ratios = numbers("ratio", ratio or (PAPER_RATIOS if preset else "0.1"))
-    sizes = schedules(schedule or (PAPER_SCHEDULES if preset else "dynamic"))
-    count = seeds or (STUDY_SEEDS if study else 1)
-    asked = Asked(
-        command="train", data=data, data_dir=data_dir, limit=limit, model=model, preset=preset, epochs=epochs,
-        recipe=recipe, concurrency=concurrency, workers=workers, seeds=range(seed, seed + count), name=name,
-        root=root, resume=resume, dry_run=dry_run, as_json=as_json, trace=trace,
-    )  # fmt: skip
+    common = {**asdict(way), **epoch.plain(compared.exact), "select_every": choice.select_every}
+    ratios, sizes = compared.ratios, compared.schedules
 
     def entrants() -> Sequence[Entrant]:
-        if not study:
-            return _one(selector, metric, ratios, sizes, {**common, "options": read_options(option)})
-        if option:
+        if not compared.study:
+            return _one(choice, ratios, sizes, common)
+        if choice.option:
             raise OptionsError("--option is of the selector of one training; ways that are compared have none.")
         from raysubset.tuning.ways import grid
 
-        words = PAPER_WAYS if compare in (None, ALL) else names(str(compare))
-        return grid(words, ratios, sizes, common)
+        return grid(compared.words, ratios, sizes, common)
 
-    conduct(asked, entrants, _notes(common) if study else ())
+    asked = Asked(
+        command="train", source=source, options=training, which=which, preset=compared.preset,
+        study=compared.study, workers=workers, trace=trace,
+    )  # fmt: skip
+    conduct(asked, entrants, _notes(common) if compared.study else ())
 
 
 def _one(
-    selector: str, metric: str, ratios: Sequence[float], sizes: Sequence[Schedule], options: Mapping[str, Any]
+    choice: OneChoice, ratios: Sequence[float], sizes: Sequence[Schedule], common: Mapping[str, Any]
 ) -> Sequence[Entrant]:
     """Return the only way of a single training."""
     from raysubset.report.comparison import Way
-    from raysubset.selection.plan import SubsetPlan
     from raysubset.tuning.ways import Entrant, is_whole
 
     if len(ratios) != 1 or len(sizes) != 1:
         raise OptionsError("One training has one --ratio and one --schedule; several are for --compare.")
-    ratio = 1.0 if is_whole(selector) else ratios[0]
-    plan = SubsetPlan(**{**options, "selector": selector, "metric": metric, "ratio": ratio, "schedule": sizes[0]})
-    method = f"asp-{metric}" if selector == "asp" else selector
+    ratio = 1.0 if is_whole(choice.selector) else ratios[0]
+    plan = choice.plan(**common, ratio=ratio, schedule=sizes[0])
+    method = f"asp-{choice.metric}" if choice.selector == "asp" else choice.selector
     way = Way(name=f"{method}-{sizes[0]}-r{ratio:g}", method=method, schedule=sizes[0], ratio=ratio)
     return (Entrant(way, plan),)
 

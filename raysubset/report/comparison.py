@@ -7,15 +7,13 @@ its end.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from raysubset.errors import RecordError
-from raysubset.report.atomic import write_text
-from raysubset.report.facts_file import read_facts
+from raysubset.report.facts_file import StudyFile
 from raysubset.report.records import RECORDS_FILE, read_records
 from raysubset.report.trials import by_trial
 from raysubset.types import TrialRecord
@@ -81,7 +79,7 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(StudyFile):
     """What is compared.
 
     Attributes:
@@ -89,10 +87,14 @@ class Comparison:
         seeds: Each way is trained once with each.
         full_samples: What a training on all rows consumes.
         judged_on: "test", or "validation" where the data set has no test rows.
-        measure: What the ways are compared by: "accuracy", or "R2" of a regression; shares, the more the better.
         plans: Name of a way -> the options of its plan that are no defaults.
         notes: What a reader of the tables must know.
+        measure: What the ways are compared by: "accuracy", or "R2" of a regression; shares, the more the better.
     """
+
+    FILE: ClassVar[str] = COMPARISON_FILE
+    SCHEMA: ClassVar[int] = COMPARISON_SCHEMA
+    WHAT: ClassVar[str] = "a study of trainings"
 
     ways: tuple[Way, ...]
     seeds: tuple[int, ...]
@@ -110,41 +112,22 @@ class Comparison:
         """Return a training's `measure`, None if it failed."""
         return training.r2 if self.measure == "R2" else training.accuracy
 
-    def write(self, folder: Path, derived: Mapping[str, Any]) -> None:
-        """Write ``folder``/comparison.json in one step.
-
-        Args:
-            folder: Of the run.
-            derived: What follows from the records, in JSON's types: there for readers, never read back.
-
-        Raises:
-            StorageError: It cannot be written.
-        """
-        plain = {"schema": COMPARISON_SCHEMA, **asdict(self), **derived}
-        write_text(folder / COMPARISON_FILE, json.dumps(plain, indent=1, allow_nan=False) + "\n")
-
 
 def read_comparison(folder: Path) -> Comparison:
-    """Read ``folder``/comparison.json.
+    """Read ``folder``/comparison.json; raises what `StudyFile.made` does."""
+    return Comparison.made(folder, _comparison)
 
-    Raises:
-        StorageError: It cannot be read.
-        RecordError: It is not what `Comparison.write` wrote; the message names the file.
-    """
-    path = folder / COMPARISON_FILE
-    plain = read_facts(path, COMPARISON_SCHEMA, "a study of trainings")
-    try:
-        return Comparison(
-            ways=tuple(Way(**way) for way in plain["ways"]),
-            seeds=tuple(plain["seeds"]),
-            full_samples=plain["full_samples"],
-            judged_on=plain["judged_on"],
-            plans=plain["plans"],
-            notes=tuple(plain["notes"]),
-            measure=plain.get("measure", "accuracy"),  # older studies are of classes
-        )
-    except (KeyError, TypeError) as error:
-        raise RecordError(f"{path} is not a study of trainings ({type(error).__name__}: {error}).") from error
+
+def _comparison(plain: Mapping[str, Any]) -> Comparison:
+    return Comparison(
+        ways=tuple(Way(**way) for way in plain["ways"]),
+        seeds=tuple(plain["seeds"]),
+        full_samples=plain["full_samples"],
+        judged_on=plain["judged_on"],
+        plans=plain["plans"],
+        notes=tuple(plain["notes"]),
+        measure=plain.get("measure", "accuracy"),  # older studies are of classes
+    )
 
 
 def read_trainings(folder: Path, comparison: Comparison) -> tuple[Training, ...]:

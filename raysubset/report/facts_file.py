@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from raysubset.errors import RecordError, StorageError
+from raysubset.report.atomic import write_text
 
 _T = TypeVar("_T")
 
@@ -45,6 +46,45 @@ def parse_facts(text: str, schema: int, what: str) -> dict[str, Any]:
         found = row.get("schema") if isinstance(row, dict) else type(row).__name__
         raise RecordError(f"The facts of {what} have schema {found!r}, this version reads {schema}.")
     return row
+
+
+class StudyFile:
+    """Facts of a study, in a file of its run's folder; a frozen dataclass that names the file and its schema."""
+
+    __slots__ = ()
+    FILE: ClassVar[str]
+    SCHEMA: ClassVar[int]
+    WHAT: ClassVar[str]  # with its article: "a study of trainings"
+
+    def write(self, folder: Path, derived: Mapping[str, Any]) -> None:
+        """Write ``folder``/`FILE` in one step.
+
+        Args:
+            folder: Of the run.
+            derived: What follows from the facts and the records, in JSON's types: there for readers, never read
+                back.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        facts: Any = self
+        plain = {"schema": self.SCHEMA, **asdict(facts), **derived}
+        write_text(folder / self.FILE, json.dumps(plain, indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def made(cls, folder: Path, make: Callable[[Mapping[str, Any]], _T]) -> _T:
+        """Read ``folder``/`FILE`` and return what ``make`` makes of its object.
+
+        Raises:
+            StorageError: It cannot be read.
+            RecordError: It is not what `write` wrote; the message names the file.
+        """
+        path = folder / cls.FILE
+        plain = read_facts(path, cls.SCHEMA, cls.WHAT)
+        try:
+            return make(plain)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise RecordError(f"{path} is not {cls.WHAT} ({type(error).__name__}: {error}).") from error
 
 
 def build(kind: type[_T], row: Any, where: str) -> _T:

@@ -6,19 +6,16 @@ under a pairing of the random numbers, once a repeat. What the cells say togethe
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raysubset.errors import RecordError
-from raysubset.report.atomic import write_text
-from raysubset.report.facts_file import read_facts
+from raysubset.report.facts_file import StudyFile
 
 STUDY_FILE = "correlation.json"
 STUDY_SCHEMA = 1
@@ -84,7 +81,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Study:
+class Study(StudyFile):
     """What has been measured so far.
 
     Attributes:
@@ -95,6 +92,10 @@ class Study:
         calibration: What was asked, None for a study that calibrates nothing.
         planned: Names of all cells in order (a calibration may need fewer); empty where nobody said.
     """
+
+    FILE: ClassVar[str] = STUDY_FILE
+    SCHEMA: ClassVar[int] = STUDY_SCHEMA
+    WHAT: ClassVar[str] = "a study of rank correlation"
 
     configs: tuple[Mapping[str, Any], ...]
     cells: tuple[Cell, ...]
@@ -115,42 +116,21 @@ class Study:
             cell for cell in self.cells if not cell.full and (cell.ratio, cell.way, cell.pairing) == wanted
         )
 
-    def write(self, folder: Path, derived: Mapping[str, Any]) -> None:
-        """Write ``folder``/correlation.json in one step.
-
-        Args:
-            folder: Of the run.
-            derived: What follows from the cells, in JSON's types: there for readers, never read back.
-
-        Raises:
-            StorageError: It cannot be written.
-        """
-        plain = {"schema": STUDY_SCHEMA, **asdict(self), **derived}
-        write_text(folder / STUDY_FILE, json.dumps(plain, indent=1, allow_nan=False) + "\n")
-
 
 def read_study(folder: Path) -> Study:
-    """Read ``folder``/correlation.json.
+    """Read ``folder``/correlation.json; raises what `StudyFile.made` does."""
+    return Study.made(folder, _study)
 
-    Raises:
-        StorageError: It cannot be read.
-        RecordError: It is not what `Study.write` wrote; the message names the file.
-    """
-    path = folder / STUDY_FILE
-    plain = read_facts(path, STUDY_SCHEMA, "a study of rank correlation")
-    try:
-        return Study(
-            configs=tuple(plain["configs"]),
-            cells=tuple(_cell(cell) for cell in plain["cells"]),
-            finished=plain["finished"],
-            evidence_samples=plain["evidence_samples"],
-            calibration=Calibration(**plain["calibration"]) if plain["calibration"] else None,
-            planned=tuple(plain.get("planned", ())),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RecordError(
-            f"{path} is not a study of rank correlation ({type(error).__name__}: {error})."
-        ) from error
+
+def _study(plain: Mapping[str, Any]) -> Study:
+    return Study(
+        configs=tuple(plain["configs"]),
+        cells=tuple(_cell(cell) for cell in plain["cells"]),
+        finished=plain["finished"],
+        evidence_samples=plain["evidence_samples"],
+        calibration=Calibration(**plain["calibration"]) if plain["calibration"] else None,
+        planned=tuple(plain.get("planned", ())),
+    )
 
 
 def _cell(plain: Mapping[str, Any]) -> Cell:

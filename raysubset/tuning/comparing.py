@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -40,7 +40,7 @@ from raysubset.tuning.opening import Drive
 from raysubset.tuning.recorder import Listener
 from raysubset.tuning.run import Run, create_run, split_rows
 from raysubset.tuning.session import open_session
-from raysubset.tuning.stage import run_stage
+from raysubset.tuning.stage import StageOutcome, run_stage
 from raysubset.tuning.ways import Entrant, said
 
 MODEL_FOLDER = "model"
@@ -79,19 +79,9 @@ def create_comparison(
     Warns:
         SlowSelectorWarning: A selector would cost more than it saves; adaptive random takes its place.
     """
-    if settings.get("trace") and experiment.search.workers > 1:
-        raise OptionsError("Rank traces are kept of trainings with workers=1.")
-    names = [entrant.way.name for entrant in entrants]
-    for what, values in (("ways", names), ("seeds", seeds)):
-        if not values or len(set(values)) < len(values):
-            raise OptionsError(f"{what}={', '.join(map(str, values)) or 'none'}, need at least one, each once.")
+    _check(entrants, seeds, bool(settings.get("trace")), experiment.search.workers)
     n = len(split_rows(experiment, data)[0])
     entrants = [_resolved(entrant, experiment, data, n) for entrant in entrants]
-    scouted = [
-        f"{entrant.way.name}: {samples:,} samples beforehand for what its selector knows, not in its samples."
-        for entrant in entrants
-        if (samples := entrant.plan.scouting_samples(n))
-    ]
     comparison = Comparison(
         ways=tuple(entrant.way for entrant in entrants),
         seeds=tuple(seeds),
@@ -99,7 +89,7 @@ def create_comparison(
         judged_on="validation" if data.test is None else "test",
         measure="R2" if data.regression else "accuracy",
         plans={entrant.way.name: said(entrant.plan) for entrant in entrants},
-        notes=(*notes, *scouted),
+        notes=(*notes, *_scouted(entrants, n)),
     )
     options = replace(experiment.search, scheduler="none", retrain=0, pairing="both", evaluate="rungs")
     experiment = replace(experiment, plan=_representative([entrant.plan for entrant in entrants]), search=options)
@@ -108,6 +98,26 @@ def create_comparison(
     )
     comparison.write(run.folder, {})
     return ComparisonStudy(run, comparison)
+
+
+def _check(entrants: Sequence[Entrant], seeds: Sequence[int], trace: bool, workers: int) -> None:
+    """Refuse a study without ways or seeds, with one of them twice, or with traces that cannot be kept."""
+    if trace and workers > 1:
+        raise OptionsError("Rank traces are kept of trainings with workers=1.")
+    names = [entrant.way.name for entrant in entrants]
+    for what, values in (("ways", names), ("seeds", seeds)):
+        if not values or len(set(values)) < len(values):
+            raise OptionsError(f"{what}={', '.join(map(str, values)) or 'none'}, need at least one, each once.")
+
+
+def _scouted(entrants: Sequence[Entrant], n: int) -> Iterator[str]:
+    """Say of each way what is spent beforehand, beside its samples."""
+    for entrant in entrants:
+        if samples := entrant.plan.scouting_samples(n):
+            yield (
+                f"{entrant.way.name}: {samples:,} samples beforehand for what its selector knows, not in its "
+                "samples."
+            )
 
 
 def open_comparison(run: Run) -> ComparisonStudy:
@@ -198,37 +208,53 @@ class ComparisonStudy:
 
     def _measure_group(self, stage: str, plans: Mapping[str, SubsetPlan], dashboard: bool) -> None:
         """Run the trainings of plans that share their evidence: seed by seed, so that seeds are whole early."""
-        run, folder = self.run, self.run.folder
+        folder, path = self.run.folder, self.run.folder / RECORDS_FILE
         points = [{"plan": name, "seed": seed} for seed in self.comparison.seeds for name in plans]
-        path = folder / RECORDS_FILE
         known = read_records(path).stage(stage) if path.exists() else ()
         if not is_complete(known, len(points)):
-            samples = len(self.comparison.seeds) * sum(map(self._samples, plans.values()))
-            group = replace(
-                run, experiment=replace(run.experiment, plan=_representative(list(plans.values()))), info=run.info
-            )
-            with open_session(group, dashboard, evidence=f"evidence-{stage}") as session:
-                run.info = group.info
-                test: StoredSplit | None = None if run.data.test is None else stored_test_rows(run.data)
-                with RecordWriter(path) as writer:
-                    outcome = run_stage(
-                        stage,
-                        replace(run.experiment, plan=SubsetPlan.full()),
-                        session.pool,
-                        session.slots,
-                        folder,
-                        writer,
-                        run.listener,
-                        drive=Drive(points),
-                        contest=Contest(plans, test, samples, self._traces),
-                        elapsed_s=max((row.finished_s for row in known), default=0.0),
-                        checkpoint_every_s=run.checkpoint_every_s,
-                    )
+            elapsed_s = max((row.finished_s for row in known), default=0.0)
+            outcome = self._train(stage, plans, points, elapsed_s, dashboard)
             if outcome.interrupted:
                 why = f": {outcome.cause}" if outcome.cause else "."
-                raise InterruptedRunError(f"Study {run.experiment.name!r} was interrupted in {stage!r}{why}")
-            if len(points) == 1 and outcome.checkpoints:
-                (checkpoint,) = outcome.checkpoints.values()
-                shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
-                shutil.copytree(checkpoint, folder / MODEL_FOLDER)
+                raise InterruptedRunError(f"Study {self.run.experiment.name!r} was interrupted in {stage!r}{why}")
+            if len(points) == 1:
+                _keep_model(outcome, folder)
         shutil.rmtree(folder / "tune" / stage, ignore_errors=True)  # of many trainings nobody wants the models
+
+    def _train(
+        self,
+        stage: str,
+        plans: Mapping[str, SubsetPlan],
+        points: Sequence[Mapping[str, Any]],
+        elapsed_s: float,
+        dashboard: bool,
+    ) -> StageOutcome:
+        """Run a stage of the points in a session that gathers what their plans must know."""
+        run, samples = self.run, len(self.comparison.seeds) * sum(map(self._samples, plans.values()))
+        asked = replace(run.experiment, plan=_representative(list(plans.values())))
+        group = replace(run, experiment=asked, info=run.info)
+        with open_session(group, dashboard, evidence=f"evidence-{stage}") as session:
+            run.info = group.info
+            test: StoredSplit | None = None if run.data.test is None else stored_test_rows(run.data)
+            with RecordWriter(run.folder / RECORDS_FILE) as writer:
+                return run_stage(
+                    stage,
+                    replace(run.experiment, plan=SubsetPlan.full()),
+                    session.pool,
+                    session.slots,
+                    run.folder,
+                    writer,
+                    run.listener,
+                    drive=Drive(points),
+                    contest=Contest(plans, test, samples, self._traces),
+                    elapsed_s=elapsed_s,
+                    checkpoint_every_s=run.checkpoint_every_s,
+                )
+
+
+def _keep_model(outcome: StageOutcome, folder: Path) -> None:
+    """Keep the model of the only training, if it was saved."""
+    if outcome.checkpoints:
+        (checkpoint,) = outcome.checkpoints.values()
+        shutil.rmtree(folder / MODEL_FOLDER, ignore_errors=True)
+        shutil.copytree(checkpoint, folder / MODEL_FOLDER)

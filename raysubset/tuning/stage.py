@@ -17,6 +17,8 @@ from ray.tune.schedulers import TrialScheduler
 
 from raysubset.data.transform import Transform
 from raysubset.experiment import Experiment
+from raysubset.hpo.fidelity import Ladder
+from raysubset.hpo.search import Search
 from raysubset.report.driver import StagePlan, note_stage
 from raysubset.report.records import RecordWriter
 from raysubset.report.run_info import StageInfo
@@ -25,23 +27,20 @@ from raysubset.runtime.session import Slots
 from raysubset.runtime.store import StoredSplit
 from raysubset.tuning.attendance import StopRequests
 from raysubset.tuning.contest import Contest
-from raysubset.tuning.energy import EnergyMeter
 from raysubset.tuning.event_files import EventFiles
 from raysubset.tuning.evidence import StoredEvidence
-from raysubset.tuning.faults import RETRIES, Faults, stopping
+from raysubset.tuning.faults import RETRIES, stopping
+from raysubset.tuning.followers import Followers, followers_of
 from raysubset.tuning.jobs import Jobs
-from raysubset.tuning.metrics import ActorMemory, StageMetrics
+from raysubset.tuning.metrics import StageMetrics
 from raysubset.tuning.opening import Drive, open_search, stage_ladder
-from raysubset.tuning.places import Places
 from raysubset.tuning.population import OwnNames, checkpoints_kept, search_algorithm
 from raysubset.tuning.recorder import Listener, Recorder
 from raysubset.tuning.runner import StageSetting
 from raysubset.tuning.scheduler import SearchScheduler
 from raysubset.tuning.searchers import METRIC, MODE, SearchSource
-from raysubset.tuning.shared import SharedKeeper
 from raysubset.tuning.tracking import Tracked
 from raysubset.tuning.trainable import SubsetTrainable
-from raysubset.tuning.waiting import Waiting
 
 CHECKPOINT_EVERY_S = 20.0  # what a killed trial may have to repeat; a checkpoint costs 20-50 ms
 SEARCHING = Drive()
@@ -106,15 +105,51 @@ def run_stage(
         elapsed_s: Seconds spent on this stage in earlier sessions.
         checkpoint_every_s: Seconds of work that a fault may cost a trial.
     """
-    ladder = stage_ladder(experiment, len(pool.train))
-    gauges, energy = StageMetrics(experiment.name), EnergyMeter()
+    ladder, gauges = stage_ladder(experiment, len(pool.train)), StageMetrics(experiment.name)
     listener = Tracked(listener, (EventFiles(folder), gauges))
     search, journal = open_search(stage, experiment, ladder, len(pool.train), slots.concurrency, folder, drive)
     keeps_models = drive.points is not None
     jobs = Jobs(search, lambda: recorder.elapsed_s, keeps_models)
     requests = StopRequests(folder, stage, None if keeps_models else jobs.give_up)
     recorder = Recorder(stage, experiment.seed, writer, listener, elapsed_s, requests.trials)
-    setting = StageSetting(
+    setting = _setting(stage, experiment, pool, ladder, slots, folder, checkpoint_every_s, keeps_models, contest)
+    followers = followers_of(stage, experiment, pool.selectors, slots, folder, recorder, requests, gauges)
+    planned = _planned(search, ladder, contest)
+    listener.stage_started(stage, planned.trials, planned.samples)
+    note_stage(folder, stage, planned)
+    source = SearchSource(jobs, hears=drive.scheduler is not None)
+    scheduler = drive.scheduler or SearchScheduler(jobs, followers.faults)
+    callbacks = [OwnNames(source), *followers.callbacks]
+    trials: list[Trial] = []
+    cause = ""
+    try:
+        trials = _tune(setting, slots, search.trials, folder / "tune", source, scheduler, callbacks)
+    except Exception as error:
+        if (stopped := stopping(error)) is None:
+            raise
+        cause = str(stopped)
+    finally:
+        followers.give_back()
+        listener.stage_ended()
+        journal.close()
+    if not cause:
+        followers.save()
+    return _outcome(search, trials, cause, int(planned.samples), followers)
+
+
+def _setting(
+    stage: str,
+    experiment: Experiment,
+    pool: Pool,
+    ladder: Ladder,
+    slots: Slots,
+    folder: Path,
+    checkpoint_every_s: float,
+    keeps_models: bool,
+    contest: Contest | None,
+) -> StageSetting:
+    """Return what all trials share."""
+    return StageSetting(
         stage,
         experiment,
         pool.train,
@@ -130,58 +165,28 @@ def run_stage(
         folder=str((folder / "tune").resolve()),
         contest=contest,
     )
-    budget = min(search.ledger.samples, search.trials * ladder.rungs.levels[-1])
-    if contest is not None:
-        budget = contest.samples
-    shared = SharedKeeper(pool.selectors.only, folder) if experiment.plan.shares_memory else None
-    faults, cause = Faults(), ""
-    trials: list[Trial] = []
-    places = Places(slots, folder / "tune" / stage) if slots.workers > 1 else None
-    listener.stage_started(stage, search.trials, budget)
+
+
+def _planned(search: Search, ladder: Ladder, contest: Contest | None) -> StagePlan:
+    """Return what the stage may consume at most: what is allowed, or what all trials would take to their end."""
+    samples = min(search.ledger.samples, search.trials * ladder.rungs.levels[-1])
     seconds = search.ledger.seconds if math.isfinite(search.ledger.seconds) else None
-    note_stage(folder, stage, StagePlan(search.trials, budget, seconds))
-    source = SearchSource(jobs, hears=drive.scheduler is not None)
-    try:
-        trials = _tune(
-            setting,
-            slots,
-            search.trials,
-            folder / "tune",
-            source,
-            drive.scheduler or SearchScheduler(jobs, faults),
-            [
-                OwnNames(source),
-                faults,
-                recorder,
-                requests,
-                Waiting(slots),
-                gauges,
-                energy,
-                ActorMemory(experiment.name, pool.selectors.actors),
-                *([shared] if shared else []),
-                *([places] if places else []),
-            ],
-        ).trials
-    except Exception as error:
-        if (stopped := stopping(error)) is None:
-            raise
-        cause = str(stopped)
-    finally:
-        if places is not None:
-            places.give_back_all()
-        listener.stage_ended()
-        journal.close()
-    if shared is not None and not cause:
-        shared.save()
+    return StagePlan(search.trials, samples if contest is None else contest.samples, seconds)
+
+
+def _outcome(
+    search: Search, trials: Sequence[Trial], cause: str, planned_samples: int, followers: Followers
+) -> StageOutcome:
+    """Say what the stage cost; it was interrupted where the search or one of Tune's trials has not ended."""
     unfinished = [trial for trial in trials if not trial.is_finished()]  # type: ignore[no-untyped-call]
     interrupted = bool(cause or unfinished) or not search.finished
     info = StageInfo(
-        wall_s=recorder.elapsed_s,
+        wall_s=followers.recorder.elapsed_s,
         samples=search.ledger.total,
         trials=search.started,
         finished=not interrupted,
-        planned_samples=int(budget),
-        energy_j=energy.joules(),
+        planned_samples=planned_samples,
+        energy_j=followers.energy.joules(),
     )
     return StageOutcome(info, interrupted, _checkpoints(trials), cause)
 
@@ -194,8 +199,8 @@ def _tune(
     source: SearchSource,
     scheduler: TrialScheduler,
     callbacks: list[Callback],
-) -> ExperimentAnalysis:
-    """Call Ray Tune, quietly; resume what stands in its folder."""
+) -> list[Trial]:
+    """Call Ray Tune, quietly, and return its trials; resume what stands in its folder."""
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     stage = setting.stage
     resumes = any((folder / stage).glob("experiment_state-*.json"))
@@ -204,7 +209,7 @@ def _tune(
         RAY_AIR_NEW_OUTPUT="0",  # the new output prints tables at verbosity 0 too
         TUNE_MAX_PENDING_TRIALS_PG=str(slots.concurrency),  # 1 would start the workers one after the other
     ):
-        return tune.run(
+        analysis: ExperimentAnalysis = tune.run(
             tune.with_parameters(SubsetTrainable, setting=setting),
             name=stage,
             storage_path=str(folder.resolve()),
@@ -223,6 +228,7 @@ def _tune(
             resume=resumes or None,
             resume_config=ResumeConfig(errored=ResumeConfig.ResumeType.SKIP) if resumes else None,  # type: ignore[arg-type]
         )
+    return analysis.trials
 
 
 @contextmanager

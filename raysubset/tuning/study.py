@@ -66,13 +66,8 @@ def run_study(
         InterruptedRunError: Stopped; the same call goes on.
         StorageError: The study's files cannot be read or written.
     """
-    chosen = study.matching(only)
-    if missing := sorted({cell.data for cell in study.cells} - set(data)):
-        raise OptionsError(f"Study {study.name!r} needs the data sets {', '.join(missing)}.")
-    folder = root / study.name
-    for cell in study.cells:
-        if _has_begun(folder, cell):
-            open_run(folder / cell.name, data[cell.data], listener, cell.experiment)
+    chosen, folder = study.matching(only), root / study.name
+    _check(study, data, folder, listener)
     causes = _earlier_causes(folder / study.file("study", ".json"))
     with ray_session():
         for number, cell in enumerate(chosen, start=1):
@@ -88,6 +83,15 @@ def run_study(
             result = results[cell.name]
             say(f"{where}: {result.state} {result.cause}".rstrip())
     return _write(study, folder, causes, command, watts)
+
+
+def _check(study: Study, data: Mapping[str, Dataset], folder: Path, listener: Listener) -> None:
+    """Refuse data that are missing, and cells that began with other data or settings, before anything runs."""
+    if missing := sorted({cell.data for cell in study.cells} - set(data)):
+        raise OptionsError(f"Study {study.name!r} needs the data sets {', '.join(missing)}.")
+    for cell in study.cells:
+        if _has_begun(folder, cell):
+            open_run(folder / cell.name, data[cell.data], listener, cell.experiment)
 
 
 def _has_begun(folder: Path, cell: Cell) -> bool:
@@ -122,7 +126,16 @@ def _write(
     from raysubset.report.html import write_grid_report  # matplotlib: a second that only a report should cost
 
     cells = tuple(read_cell(folder, cell, causes.get(cell.name, "")) for cell in study.cells)
-    facts: dict[str, Any] = {
+    facts = _facts(study, cells, command, watts)
+    write_text(folder / study.file("study", ".json"), json.dumps(facts, indent=2, allow_nan=False) + "\n")
+    write_text(folder / study.file("results", ".md"), _page(study, cells, command, watts))
+    write_grid_report(folder / study.file("study", ".json"))
+    return cells
+
+
+def _facts(study: Study, cells: Sequence[CellResult], command: str, watts: float | None) -> dict[str, Any]:
+    """Return what study.json says."""
+    return {
         "schema": STUDY_SCHEMA,
         "study": study.name,
         "table": study.table,
@@ -132,16 +145,17 @@ def _write(
         "lines": [line_facts(line) for line in lines(cells)],
         "cells": [asdict(cell) for cell in cells],
     }
-    write_text(folder / study.file("study", ".json"), json.dumps(facts, indent=2, allow_nan=False) + "\n")
+
+
+def _page(study: Study, cells: Sequence[CellResult], command: str, watts: float | None) -> str:
+    """Return what results.md says."""
     parts = [
         "# " + " ".join(filter(None, (study.name, study.table))),
         f"`{command}`" if command else "",
         "\n".join(f"- {note}" for note in study.notes),
         *(markdown(table) for table in (accuracy_table(cells), cost_table(cells, watts), cell_table(cells))),
     ]
-    write_text(folder / study.file("results", ".md"), "\n\n".join(filter(None, parts)) + "\n")
-    write_grid_report(folder / study.file("study", ".json"))
-    return cells
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _earlier_causes(file: Path) -> dict[str, str]:

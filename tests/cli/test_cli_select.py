@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from raysubset.cli import main
-from raysubset.cli.select import _scalar as parse_option
+from raysubset.cli.values import scalar as parse_option
 from raysubset.errors import OptionsError
 from raysubset.seeds import generator
 from raysubset.selection.catalog import known_selectors
