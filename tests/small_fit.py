@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from raysubset.seeds import generator
 from raysubset.subselnet.approximator_fit import ApproximatorOptions, fit_approximator
-from raysubset.subselnet.encoder_fit import EncoderOptions, fit_encoder, training_cells
+from raysubset.subselnet.encoder_fit import EncoderOptions, fit_encoder
 from raysubset.subselnet.folds import Folds, draw_folds
+from raysubset.subselnet.graphs101 import training_cells
 from raysubset.subselnet.inductive import InductiveOptions, fit_inductive
 from raysubset.subselnet.predictor import ArchitecturePredictor, foreseen, standardised
 from raysubset.training.checkpoint import save_checkpoint

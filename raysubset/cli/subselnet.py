@@ -43,6 +43,9 @@ AsJson = Annotated[bool, Option("--json", help="Print the result as JSON.")]
 def fit(
     data: Annotated[str, Option(help="cifar10, cifar100, mnist, embedded, or a folder.")] = "cifar10",
     data_dir: DataDir = None,
+    space: Annotated[
+        str, Option(help="Of the cells: nb101, or darts (genotypes), which serves DARTS searches.")
+    ] = "nb101",
     preset: Annotated[str, Option(help="small: minutes on two cores; paper: the paper's sizes.")] = "small",
     limit: Annotated[int | None, Option(help="Rows of each split (default: the preset's).")] = None,
     supervisors: Annotated[int | None, Option(help="Cells to learn from, >= 3.")] = None,
@@ -63,6 +66,7 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Train supervisors, encoder, approximator and inductive sampler; what is done already is kept."""
+    from raysubset.subselnet.space import encoded_space
     from raysubset.subselnet_experiment import SubSelNetExperiment
     from raysubset.tuning.subselnet_fit import fit_subselnet
     from raysubset.tuning.subselnet_presets import PRESETS, subselnet_preset
@@ -71,11 +75,12 @@ def fit(
     console = Console(stderr=as_json)
     if preset not in PRESETS:
         raise UnknownNameError.of("preset", preset, PRESETS)
-    sizes = subselnet_preset(preset, colour=True)
+    encoded_space(space)  # a wrong name is answered before anything is read
+    sizes = subselnet_preset(preset, colour=True, space=space)
     rows = sizes.limit if limit is None else limit
     loaded = load_dataset(data, data_dir, limit=rows, allow_fallback=True)
     colour = len(loaded.input_shape) == 3 and loaded.input_shape[0] == 3
-    sizes = subselnet_preset(preset, colour=colour)
+    sizes = subselnet_preset(preset, colour=colour, space=space)
     if loaded.note:
         console.print(loaded.note, style="yellow", highlight=False, markup=False, soft_wrap=True)
     given = (("supervisors", supervisors), ("unseen", unseen), ("embedding", embedding))
@@ -108,7 +113,7 @@ def fit(
 @subselnet.command()
 def select(
     folder: Folder,
-    cell: Annotated[str, Option(help="A NAS-Bench-101 cell, as op~source~...+...+output~source.")],
+    cell: Annotated[str, Option(help="A NAS-Bench-101 cell, as op~source~...+...+output~source, or a genotype.")],
     out: Annotated[Path, Option(help="Where the selection is written (.npz).")],
     k: Annotated[int | None, Option(help="Rows to choose.")] = None,
     ratio: Annotated[float | None, Option(help="Share of the rows to choose, in (0, 1].")] = None,

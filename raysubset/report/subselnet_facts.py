@@ -83,14 +83,15 @@ class EncoderFacts:
         edge_baseline: Edge accuracy of who says that there is no edge.
         spread: Mean standard deviation of the vectors' entries over cells.
         twins: Greatest difference between the vectors of the complete cell of 4 vertices with (3x3, pool) and with
-            (pool, 3x3), in standard deviations; 0 for an encoder that cannot tell them apart.
+            (pool, 3x3), in standard deviations; 0 for an encoder that cannot tell them apart. None where the space
+            of cells has no such two.
     """
 
     op_accuracy: float
     edge_accuracy: float
     edge_baseline: float
     spread: float
-    twins: float
+    twins: float | None
 
 
 @dataclass(frozen=True, slots=True)

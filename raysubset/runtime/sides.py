@@ -154,7 +154,7 @@ class RefreshedSides:
     """One pool; each epoch's subset is shuffled and halved, the odd row going to the weights."""
 
     def __init__(self, weights: RowSource, architecture: RowSource, spec: StreamSpec, knowing: Knowing) -> None:
-        self._pool = _Joined(weights, architecture)
+        self._pool = Joined(weights, architecture)
         self.pools: tuple[RowSource, ...] = (self._pool,)
         self._spec = spec
         self._service = SelectorService(knowing(self._pool))
@@ -176,7 +176,7 @@ class RefreshedSides:
             raise BudgetError(f"Epoch {epoch} has {rows} row for two sides. Take a larger ratio, or more rows.")
         order = generator(self._spec.seed, epoch, "halves").permutation(rows)
         one, two = (
-            SideSubset(self._pool, _part(subset, half))
+            SideSubset(self._pool, part_of(subset, half))
             for half in (order[: (rows + 1) // 2], order[(rows + 1) // 2 :])
         )
         return one, two
@@ -195,7 +195,7 @@ class RefreshedSides:
         self._service.open("pool", self._spec, state["pool"])
 
 
-def _part(subset: EpochSubset, positions: NDArray[np.int64]) -> EpochSubset:
+def part_of(subset: EpochSubset, positions: NDArray[np.int64]) -> EpochSubset:
     """Return some rows of a subset, their weights scaled to mean 1 again (unbiased ones as they are)."""
     whole = subset.selection
     weights = whole.weights[positions]
@@ -210,7 +210,7 @@ def _columns(signals: EpochSignals) -> tuple[NDArray[np.generic], ...]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Joined:
+class Joined:
     """Rows of two sources as one, the first's ids first."""
 
     first: RowSource
@@ -218,12 +218,14 @@ class _Joined:
 
     @property
     def labels(self) -> NDArray[np.int64]:
+        """Return int64[n], the first's labels first."""
         return np.concatenate([self.first.labels, self.second.labels])
 
     def __len__(self) -> int:
         return len(self.first) + len(self.second)
 
     def rows(self, index: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """See `RowSource.rows`."""
         border = len(self.first)
         low = index < border
         inputs, labels = self.first.rows(index[low])

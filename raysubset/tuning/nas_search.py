@@ -67,7 +67,8 @@ def place_rows(run: NasRun, slots: Slots) -> NasSetting:
     """Put the rows into the object store; returns all that trainings and judges share."""
     rows, held_out, transform = place(run.data, *run.rows)
     device = "cuda" if slots.gpus > 0 else "cpu"
-    return NasSetting(run.experiment, rows, held_out, transform, run.data.num_classes, device, CHECKPOINT_EVERY_S)
+    classes, ids = run.data.num_classes, np.concatenate(run.rows)
+    return NasSetting(run.experiment, rows, held_out, transform, classes, device, CHECKPOINT_EVERY_S, ids)
 
 
 def _search_supernet(run: NasRun, setting: NasSetting, slots: Slots) -> None:

@@ -28,10 +28,11 @@ import torch
 from raysubset.data.dataset import Dataset
 from raysubset.data.split import stratified_split
 from raysubset.errors import DataError, StorageError
-from raysubset.nas.network101 import network101
+from raysubset.models.catalog import build_model
 from raysubset.report.atomic import write_text
 from raysubset.report.facts_file import build, read_facts
 from raysubset.subselnet.folds import Folds, draw_folds
+from raysubset.subselnet.space import NB101
 from raysubset.subselnet_experiment import SubSelNetExperiment
 from raysubset.tuning.nas_run import SplitRows
 
@@ -47,6 +48,7 @@ class FitInfo:
         name, seed: Of the run.
         data: What the data set was asked for by.
         dataset, dataset_source, dataset_note, fingerprint: What it was.
+        space: Of the cells; "nb101" where a fit does not say.
         limit, shrink: How the data set was cut down, so that it can be loaded again; None and 1 for not at all.
         n_train, n_validation, num_classes: Rows and classes.
         device, command, started, versions: Where, how and when.
@@ -66,6 +68,7 @@ class FitInfo:
     device: str
     command: str
     started: str
+    space: str = NB101.name
     limit: int | None = None
     shrink: int = 1
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -140,13 +143,14 @@ def start_run(
         shrink: Side of the squares of pixels that its images were averaged over.
 
     Raises:
-        DataError: A fit of that name is on other data.
+        DataError: A fit of that name is on other data, or of another space.
         OptionsError: The networks do not fit the data's inputs.
         StorageError: The folder cannot be written.
     """
     rows = SplitRows(*stratified_split(data.train.labels, experiment.validation, experiment.seed))
-    folds = draw_folds(experiment.supervisors, experiment.checks, experiment.unseen, experiment.seed)
-    network101(folds.train[0], data.num_classes, data.input_shape, experiment.size)  # refuses what is no image
+    folds = _folds(experiment)
+    builder = experiment.cell_space.builder(str(folds.train[0]), experiment.size)
+    build_model(builder, num_classes=data.num_classes, input_shape=data.input_shape, seed=0)  # refuses no image
     folder = root / experiment.name
     info = replace(_described(experiment, data, rows, command), data=asked, limit=limit, shrink=shrink)
     if (folder / FIT_FILE).exists():
@@ -170,12 +174,19 @@ def open_run(folder: Path, data: Dataset) -> SubSelNetRun:
     info = FitInfo.read(folder)
     experiment = SubSelNetExperiment.from_toml((folder / EXPERIMENT_FILE).read_text(encoding="utf-8"))
     rows = SplitRows(*stratified_split(data.train.labels, experiment.validation, experiment.seed))
-    folds = draw_folds(experiment.supervisors, experiment.checks, experiment.unseen, experiment.seed)
+    folds = _folds(experiment)
     _check_same_data(info, _described(experiment, data, rows, info.command))
     return SubSelNetRun(folder, experiment, data, rows, folds, info)
 
 
+def _folds(experiment: SubSelNetExperiment) -> Folds:
+    sizes = (experiment.supervisors, experiment.checks, experiment.unseen)
+    return draw_folds(*sizes, experiment.seed, experiment.cell_space)
+
+
 def _check_same_data(kept: FitInfo, now: FitInfo) -> None:
+    if kept.space != now.space:
+        raise DataError(f"Fit {kept.name!r} is of space {kept.space!r}, not {now.space!r}. Choose another --name.")
     if (kept.fingerprint, kept.num_classes) != (now.fingerprint, now.num_classes):
         raise DataError(
             f"Fit {kept.name!r} is on data {kept.fingerprint} ({kept.dataset}, {kept.num_classes} classes); these "
@@ -187,6 +198,7 @@ def _described(experiment: SubSelNetExperiment, data: Dataset, rows: SplitRows, 
     return FitInfo(
         name=experiment.name,
         seed=experiment.seed,
+        space=experiment.space,
         data=data.name,
         dataset=data.name,
         dataset_source=data.source,
