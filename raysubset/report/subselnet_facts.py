@@ -25,7 +25,7 @@ class SettingFacts:
         n_train, n_validation, n_test, num_classes, input_shape: Its rows, classes and one input.
         limit, shrink: What it was cut to; None and 1 for not at all.
         train_cells, check_cells, unseen_cells: Cells of the three folds.
-        channels, stack_cells: Of every network.
+        channels, stack_cells: Of every network; of a genotype's all cells, not those of a stack.
         epochs, subset_epochs: Of a training on all rows, and on a subset.
         features, feature_columns: Where the rows' features came from, and how many.
         encoder_cells: Cells the encoder learned from.
@@ -35,6 +35,7 @@ class SettingFacts:
         entropy, trained_entropy: lambda of the samplers compared, and of the inductive one's training.
         trained_ratios: Sizes of subset the inductive sampler was trained for.
         methods, ratios, seeds: Compared.
+        space: Of the cells, "nb101" or "darts".
     """
 
     name: str
@@ -72,6 +73,7 @@ class SettingFacts:
     methods: tuple[str, ...]
     ratios: tuple[float, ...]
     seeds: int
+    space: str = "nb101"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from raysubset.errors import BudgetError, DataError, SelectorError
 from raysubset.nas.genotype import Genotype
 from raysubset.proxy.memory import EpochSignals
 from raysubset.proxy.stream import EpochSubset, StreamSpec
+from raysubset.report.nas_info import READING
 from raysubset.runtime.sides import Joined, SideSubset, part_of
 from raysubset.seeds import generator
 from raysubset.selection.outputs import Outputs
@@ -39,8 +40,6 @@ from raysubset.selection.protocol import Context
 from raysubset.subselnet.selector import fitted_rows, open_predictor
 from raysubset.subselnet.space import EncodedSpace
 from raysubset.types import Selection
-
-READING = "discretised-cell reading"
 
 
 class GenotypeModel(Protocol):

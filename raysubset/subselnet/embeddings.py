@@ -160,8 +160,8 @@ class ArchitectureEncoder:
         """
         try:
             space = encoded_space(state.get("space", NB101.name))  # fits made before there was another say nothing
-            shape = [state[name] for name in ("form", "hidden", "width", "layers")]
-            network = GraphEncoder(*shape, len(space.operations))
+            form, hidden, width, layers = (state[name] for name in ("form", "hidden", "width", "layers"))
+            network = GraphEncoder(form, hidden, width, layers, len(space.operations))
             network.load_state_dict(state["weights"])
             standardisation = Standardisation(state["mean"], state["scale"])
         except (KeyError, TypeError, RuntimeError, UnknownNameError) as error:

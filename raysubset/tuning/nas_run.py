@@ -33,9 +33,9 @@ from raysubset.errors import DataError, RunExistsError, StorageError
 from raysubset.models.catalog import build_model
 from raysubset.nas.table import TableBench
 from raysubset.nas_experiment import NasExperiment
-from raysubset.report.nas_info import NasInfo
+from raysubset.report.nas_info import READING, NasInfo
 from raysubset.runtime.architectures import supernet_builder
-from raysubset.runtime.discretised import READING, FittedPool
+from raysubset.runtime.discretised import FittedPool
 from raysubset.runtime.sides import check_sides
 from raysubset.tuning.recorder import Listener
 

@@ -24,8 +24,9 @@ from raysubset.nas.genotype import DARTS_V1, DARTS_V2, Genotype
 from raysubset.nas.space_darts import SpaceDarts
 from raysubset.nas_experiment import NasExperiment
 from raysubset.proxy.stream import StreamSpec
+from raysubset.report.nas_info import READING
 from raysubset.runtime.architectures import SearchRows, open_supernet
-from raysubset.runtime.discretised import READING, DiscretisedSides, FittedPool
+from raysubset.runtime.discretised import DiscretisedSides, FittedPool
 from raysubset.seeds import generator
 from raysubset.selection.plan import SubsetPlan
 from raysubset.selection.protocol import Context

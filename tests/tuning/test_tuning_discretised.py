@@ -14,7 +14,7 @@ from raysubset.data.embedded import embedded_mnist
 from raysubset.errors import DataError
 from raysubset.nas.genotype import Genotype
 from raysubset.nas_experiment import NasExperiment
-from raysubset.runtime.discretised import READING
+from raysubset.report.nas_info import READING
 from raysubset.selection.plan import SubsetPlan
 from raysubset.subselnet.approximator_fit import ApproximatorOptions
 from raysubset.subselnet.encoder_fit import EncoderOptions
