@@ -124,8 +124,8 @@ def _against(search: NasSearch) -> Iterator[str]:
 def _reading(search: NasSearch) -> Iterator[str]:
     if search.info.metric == READING:
         yield (
-            f"Rows were chosen by the {READING}: before each epoch by what a fit foresees of the genotype that the "
-            "supernet stands for. The paper does not say how its method reads a network of all operations."
+            f"Rows were chosen by the {READING}: before each epoch by what a fit foresees of the genotype that "
+            "the supernet stands for. The paper does not say how its method reads a network of all operations."
         )
         yield "What the fit cost stands in its own folder; samples and seconds here are of the search alone."
 
