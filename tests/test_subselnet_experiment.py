@@ -63,7 +63,7 @@ def test_nothing_is_lost_on_the_way() -> None:
 
 
 def test_the_size_of_every_network() -> None:
-    assert ASKED.size == NetworkSize(channels=6, cells=2)
+    assert ASKED.size == NetworkSize(channels=6, cells=4)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".", ".hidden", "a/"])

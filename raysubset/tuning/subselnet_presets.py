@@ -80,8 +80,9 @@ def _for_genotypes(name: str, preset: SubSelNetPreset) -> SubSelNetPreset:
     The paper says nothing of supervisors in that space; their size is the search network's.
     """
     if name == "small":
-        options = {**preset.options, "space": "darts", "unseen": 4, "channels": 4, "cells": 3}
-        return replace(preset, options=options, limit=1000)
+        recipe = replace(preset.options["recipe"], batch_size=32)  # 900 rows in batches of 128 are 56 steps in all
+        sizes = {"unseen": 4, "channels": 4, "cells": 3}
+        return replace(preset, options={**preset.options, "space": "darts", "recipe": recipe, **sizes}, limit=1000)
     recipe = replace(preset.options["recipe"], epochs=50)
     return replace(
         preset, options={**preset.options, "space": "darts", "channels": 16, "cells": 8, "recipe": recipe}

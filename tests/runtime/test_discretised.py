@@ -34,6 +34,8 @@ from raysubset.subselnet.selector import SubSelNet
 from raysubset.subselnet.space import encoded_space
 from raysubset.training.bilevel import ArchitectureRecipe
 from raysubset.training.recipe import Recipe
+from raysubset.tuning.nas_run import create_nas_run
+from raysubset.tuning.progress import Silent
 
 DARTS = encoded_space("darts")
 SIDES = 80
@@ -263,6 +265,17 @@ def test_a_search_that_does_not_know_its_rows_is_refused(
 ) -> None:
     with pytest.raises(DataError, match="must know which rows"):
         open_supernet(search(folder), replace(rows(data, ids), ids=None))
+
+
+def test_what_does_not_fit_is_refused_before_a_folder_is_made(data: Dataset, folder: Path, tmp_path: Path) -> None:
+    for asked, has, phrase in (
+        (search(folder), data.thin(80), "of 144 rows.*another label"),
+        (search(save_fit(tmp_path / "fit", small_fit())), data, "'nb101', and these are of 'darts'"),
+    ):
+        with pytest.raises(DataError, match=phrase):
+            create_nas_run(asked, has, tmp_path, Silent(), command="test")
+        assert not (tmp_path / "x").exists()
+    assert create_nas_run(search(folder), data, tmp_path, Silent(), command="test").info.metric == READING
 
 
 def test_random_search_gives_each_genotype_its_subset(data: Dataset, folder: Path) -> None:
