@@ -25,6 +25,12 @@ ALGORITHMS: Mapping[str, tuple[str, ...]] = {
 }
 """Algorithm -> the spaces it knows a supernet for, or needs none."""
 
+FORESEEN: Mapping[str, tuple[str, ...]] = {
+    "nb101": ("random", "evolution"),
+    "darts": ("darts", "random", "evolution"),
+}
+"""Space -> the algorithms that train on what a fit of SubSelNet foresees of its cells."""
+
 Strategy = Literal["evolution", "random", "exhaustive"]
 Statistics = Literal["batch", "recalibrated"]
 Score = Literal["accuracy", "loss"]
@@ -162,11 +168,14 @@ class NasExperiment:
         if self.space == "darts" and self.algo == "darts" and self.cells < 3:
             faults.append(f"cells={self.cells}: two of a DARTS network's cells reduce; need 3, or none is normal")
         fitted = self.plan.habits.evidence == "fitted"
-        if fitted and (self.trains_supernet or self.space != "nb101"):
+        if fitted and self.algo not in FORESEEN.get(self.space, ()):
+            known = "; ".join(f"{', '.join(algos)} in {space}" for space, algos in FORESEEN.items())
             faults.append(
-                f"selector={self.plan.name!r} foresees networks of single nb101 cells, which random and evolution "
-                f"train, not algo={self.algo!r} in space={self.space!r}"
+                f"selector={self.plan.name!r} foresees networks of single nb101 cells and darts genotypes "
+                f"({known}), not algo={self.algo!r} in space={self.space!r}"
             )
+        elif fitted and self.is_bilevel:
+            faults += self._faults_of_reading()
         elif not fitted and not self.trains_supernet and self.plan.habits.informed_at_start:
             faults.append(
                 f"selector={self.plan.name!r} looks at evidence gathered beforehand, which algo={self.algo!r} has "
@@ -192,6 +201,25 @@ class NasExperiment:
                 "trained by themselves have none of; give finalists=0"
             ]
         return []
+
+    def _faults_of_reading(self) -> list[str]:
+        """Say what does not go with the discretised-cell reading: it fixes sides, and when to choose."""
+        faults = []
+        if self.split != "fixed":
+            faults.append(f"split={self.split!r} with selector={self.plan.name!r}: its sides are fixed by row")
+        if self.plan.select_every is not None:
+            faults.append(
+                f"select_every={self.plan.select_every} with selector={self.plan.name!r}: it chooses whenever the "
+                "genotype has changed"
+            )
+        if "cell" in self.plan.options:
+            faults.append("the selector's cell is the search's own, not an option")
+        return faults
+
+    @property
+    def reads_cells(self) -> bool:
+        """True where a supernet's subset follows the cell it stands for (`runtime.discretised`)."""
+        return self.is_bilevel and self.plan.habits.evidence == "fitted"
 
     @property
     def size(self) -> NetworkSize:

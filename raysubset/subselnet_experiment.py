@@ -12,8 +12,10 @@ from raysubset.frozen_toml import from_toml, to_toml
 from raysubset.nas.space import NetworkSize
 from raysubset.selection.plan import EMBEDDINGS
 from raysubset.subselnet.approximator_fit import ApproximatorOptions
-from raysubset.subselnet.encoder_fit import MOST_DRAWN, EncoderOptions
+from raysubset.subselnet.encoder_fit import EncoderOptions
+from raysubset.subselnet.graphs import MOST_DRAWN
 from raysubset.subselnet.inductive import InductiveOptions
+from raysubset.subselnet.space import NB101, EncodedSpace, encoded_space
 from raysubset.training.recipe import Recipe
 
 FEWEST_SUPERVISORS = 3
@@ -28,7 +30,9 @@ class SubSelNetExperiment:
         supervisors: Cells of which the approximator learns, >= 3.
         checks: Cells that choose its state and the inductive sampler's, >= 1.
         unseen: Cells kept for the evaluation, trained by no stage of the fit, >= 0.
-        channels, cells: Of every network: channels of the first stack, cells of each of three.
+        space: Of all cells: "nb101", or "darts", whose cells are genotypes.
+        channels, cells: Of every network: channels of the first stack, cells of each of three; of a genotype's all
+            cells, at least 3.
         recipe: How supervisors train, on all rows. Trained to the end they are certain of every row, and there
             would be no losses to choose by.
         embedding: Of the rows: "resnet50" (pretrained), "scout" (features of ``scout_model`` trained on the rows),
@@ -40,6 +44,7 @@ class SubSelNetExperiment:
         seed: The seed of everything.
 
     Raises:
+        UnknownNameError: The space is unknown.
         OptionsError: A value out of range; all of them in one message.
     """
 
@@ -47,6 +52,7 @@ class SubSelNetExperiment:
     supervisors: int = 20
     checks: int = 3
     unseen: int = 8
+    space: str = NB101.name
     channels: int = 8
     cells: int = 1
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=8, optimizer="adam", lr=3e-3, batch_size=128))
@@ -61,6 +67,7 @@ class SubSelNetExperiment:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        smallest = encoded_space(self.space).least
         faults = []
         if not self.name or self.name != Path(self.name).name or self.name.startswith("."):
             faults.append(f"name={self.name!r}, need a plain folder name")
@@ -76,8 +83,8 @@ class SubSelNetExperiment:
         for name, number, least in (
             ("checks", self.checks, 1),
             ("unseen", self.unseen, 0),
-            ("channels", self.channels, 5),
-            ("cells", self.cells, 1),
+            ("channels", self.channels, smallest.channels),
+            ("cells", self.cells, smallest.cells),
             ("scout_epochs", self.scout_epochs, 1),
             ("encoder_cells", self.encoder_cells, 20),
         ):
@@ -92,6 +99,11 @@ class SubSelNetExperiment:
     def size(self) -> NetworkSize:
         """Of every network."""
         return NetworkSize(self.channels, self.cells)
+
+    @property
+    def cell_space(self) -> EncodedSpace[Any]:
+        """Whose cells are encoded and trained."""
+        return encoded_space(self.space)
 
     def to_toml(self) -> str:
         """Return the experiment as TOML."""

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from raysubset.seeds import generator
 from raysubset.subselnet.approximator_fit import ApproximatorOptions, fit_approximator
-from raysubset.subselnet.encoder_fit import EncoderOptions, fit_encoder, training_cells
+from raysubset.subselnet.encoder_fit import EncoderOptions, fit_encoder
 from raysubset.subselnet.folds import Folds, draw_folds
 from raysubset.subselnet.inductive import InductiveOptions, fit_inductive
 from raysubset.subselnet.predictor import ArchitecturePredictor, foreseen, standardised
+from raysubset.subselnet.space import NB101, encoded_space
 from raysubset.training.checkpoint import save_checkpoint
 
 WIDTH = 6
@@ -47,17 +48,17 @@ class MadeUp:
         return self.table[cells, rows]
 
 
-def small_folds() -> Folds:
-    return draw_folds(6, 2, 2, seed=0)
+def small_folds(space: str = NB101.name) -> Folds:
+    return draw_folds(6, 2, 2, 0, encoded_space(space))
 
 
 def small_labels(n: int = 120, classes: int = 3) -> NDArray[np.int64]:
     return generator(0, "small fit", "labels").integers(0, classes, n)
 
 
-def small_fit(labels: NDArray[np.int64] | None = None, seed: int = 0) -> dict[str, Any]:
-    """Return the state of a fit on rows of these labels, as it is saved; made once for each labels and seed."""
-    return _fitted(tuple((small_labels() if labels is None else labels).tolist()), seed)
+def small_fit(labels: NDArray[np.int64] | None = None, seed: int = 0, space: str = NB101.name) -> dict[str, Any]:
+    """Return the state of a fit on rows of these labels, as it is saved; made once for each set of arguments."""
+    return _fitted(tuple((small_labels() if labels is None else labels).tolist()), seed, space)
 
 
 def save_fit(folder: Path, state: dict[str, Any]) -> Path:
@@ -67,8 +68,8 @@ def save_fit(folder: Path, state: dict[str, Any]) -> Path:
 
 
 @cache
-def _fitted(of: Sequence[int], seed: int) -> dict[str, Any]:
-    labels, folds = np.array(of, dtype=np.int64), small_folds()
+def _fitted(of: Sequence[int], seed: int, space: str) -> dict[str, Any]:
+    labels, folds, cells = np.array(of, dtype=np.int64), small_folds(space), encoded_space(space)
     rng = generator(seed, "small fit")
     classes = int(labels.max()) + 1
     features = (4 + 3 * rng.normal(size=(len(labels), WIDTH))).astype(np.float32)
@@ -76,7 +77,7 @@ def _fitted(of: Sequence[int], seed: int) -> dict[str, Any]:
     sure = np.linspace(0.4, 2.0, len(folds.supervisors))
     bank = MadeUp((sure[:, None, None] * seen).astype(np.float32))
 
-    encoder, _ = fit_encoder(training_cells(40, 0), EncoderOptions(steps=15, batch=16, hidden=16), seed)
+    encoder, _ = fit_encoder(cells.draw(40, 0), EncoderOptions(steps=15, batch=16, hidden=16), seed, cells)
     encoder = encoder.referred_to(folds.train)
     options = ApproximatorOptions(hidden=24, steps=80, batch=64, lr=5e-3, dropout=0.0, check_every=80)
     training, checks = np.arange(6), np.arange(6, 8)

@@ -5,10 +5,18 @@ from __future__ import annotations
 import pytest
 
 from raysubset.errors import OptionsError, UnknownNameError
+from raysubset.nas.genotype import DARTS_V2
 from raysubset.nas_experiment import ALGORITHMS, CandidateOptions, NasExperiment
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.bilevel import ArchitectureRecipe
 from raysubset.training.recipe import Recipe
+
+READING = {
+    "space": "darts",
+    "algo": "darts",
+    "cells": 3,
+    "plan": SubsetPlan(selector="subselnet", options={"fitted": "f"}),
+}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +63,19 @@ def test_toml_there_and_back(algo: str, space: str) -> None:
         (
             {"plan": SubsetPlan(selector="el2n"), "candidates": CandidateOptions(finalists=2)},
             "finalists=2: selector='el2n' looks at evidence gathered beforehand.*give finalists=0",
+        ),
+        (
+            {"space": "nb201", "algo": "darts", "plan": SubsetPlan(selector="subselnet", options={"fitted": "f"})},
+            "darts, random, evolution in darts.*not algo='darts' in space='nb201'",
+        ),
+        ({**READING, "split": "refresh"}, "split='refresh' with selector='subselnet': its sides are fixed"),
+        (
+            {**READING, "plan": SubsetPlan(selector="subselnet", options={"fitted": "f"}, select_every=2)},
+            "select_every=2 with selector='subselnet': it chooses whenever the genotype has changed",
+        ),
+        (
+            {**READING, "plan": SubsetPlan(selector="subselnet", options={"fitted": "f", "cell": str(DARTS_V2)})},
+            "the selector's cell is the search's own",
         ),
         ({"split": "both"}, "split='both', need one of fixed, refresh"),
     ],

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from raysubset.errors import OptionsError
+from raysubset.errors import OptionsError, UnknownNameError
 from raysubset.nas.space import NetworkSize
 from raysubset.subselnet.approximator_fit import ApproximatorOptions
 from raysubset.subselnet.encoder_fit import EncoderOptions
 from raysubset.subselnet.inductive import InductiveOptions
+from raysubset.subselnet.space import ENCODED_SPACES, space_key
 from raysubset.subselnet_experiment import SubSelNetExperiment
 from raysubset.training.recipe import Recipe
+from raysubset.tuning.nas_presets import nas_preset
 from raysubset.tuning.subselnet_presets import PRESETS, subselnet_preset
 
 ASKED = SubSelNetExperiment(
@@ -20,8 +22,9 @@ ASKED = SubSelNetExperiment(
     supervisors=5,
     checks=2,
     unseen=0,
+    space="darts",
     channels=6,
-    cells=2,
+    cells=4,
     recipe=Recipe(epochs=3, optimizer="adam", lr=1e-3, milestones=(0.2, 0.9)),
     embedding="pca",
     scout_model="lenet",
@@ -42,10 +45,12 @@ def test_toml_there_and_back() -> None:
     assert SubSelNetExperiment.from_toml('name = "plain"') == plain
 
 
+@pytest.mark.parametrize("space", ENCODED_SPACES)
 @pytest.mark.parametrize("colour", [True, False])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_are_experiments(preset: str, colour: bool) -> None:
-    asked = SubSelNetExperiment(name="x", **subselnet_preset(preset, colour=colour).options)
+def test_presets_are_experiments(preset: str, colour: bool, space: str) -> None:
+    asked = SubSelNetExperiment(name="x", **subselnet_preset(preset, colour=colour, space=space).options)
+    assert asked.space == space
     assert SubSelNetExperiment.from_toml(asked.to_toml()) == asked
 
 
@@ -58,7 +63,7 @@ def test_nothing_is_lost_on_the_way() -> None:
 
 
 def test_the_size_of_every_network() -> None:
-    assert ASKED.size == NetworkSize(channels=6, cells=2)
+    assert ASKED.size == NetworkSize(channels=6, cells=4)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".", ".hidden", "a/"])
@@ -93,6 +98,24 @@ def test_what_cannot_be_is_refused(wrong: dict[str, Any], phrase: str) -> None:
 def test_the_least_of_everything_is_allowed() -> None:
     least = {"supervisors": 3, "checks": 1, "unseen": 0, "channels": 5, "cells": 1, "encoder_cells": 20}
     assert SubSelNetExperiment(name="x", scout_epochs=1, **least).channels == 5
+    assert SubSelNetExperiment(name="x", space="darts", channels=1, cells=3).size == NetworkSize(1, 3)
+
+
+def test_spaces_say_how_small_a_network_may_be() -> None:
+    with pytest.raises(OptionsError, match="channels=0, need at least 1; cells=2, need at least 3"):
+        SubSelNetExperiment(name="x", space="darts", channels=0, cells=2)
+    with pytest.raises(UnknownNameError, match="nb201.*Known: darts, nb101"):
+        SubSelNetExperiment(name="x", space="nb201")
+
+
+def test_fits_made_before_there_was_another_space_keep_their_artefacts() -> None:
+    assert space_key("nb101") == {}
+    assert space_key("darts") == {"space": "darts"}
+
+
+def test_the_small_preset_has_the_rows_of_a_small_darts_search() -> None:
+    fit, search = subselnet_preset("small", colour=True, space="darts"), nas_preset("small", "darts", "darts")
+    assert (fit.limit, fit.shrink) == (search.limit, search.shrink)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,9 @@ Entropy = Annotated[float, Option(help="Weight of the samplers' entropy, in nats
 class FitOptions:
     """What a fit learns from; what is not said is filled in by the preset."""
 
+    space: Annotated[
+        str, Option(help="Of the cells: nb101, or darts (genotypes), which serves DARTS searches.")
+    ] = "nb101"
     supervisors: Annotated[int | None, Option(help="Cells to learn from, >= 3.")] = None
     unseen: Annotated[int | None, Option(help="Cells kept for the evaluation.")] = None
     epochs: Annotated[int | None, Option(help="Of each supervisor.")] = None
@@ -129,14 +132,18 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Train supervisors, encoder, approximator and inductive sampler; what is done already is kept."""
+    from raysubset.subselnet.space import encoded_space
     from raysubset.tuning.subselnet_fit import fit_subselnet
     from raysubset.tuning.subselnet_presets import subselnet_preset
     from raysubset.tuning.subselnet_run import start_run
 
     console = Console(stderr=as_json)
-    rows = subselnet_preset(source.preset, colour=True).limit if source.limit is None else source.limit
+    encoded_space(asked.space)  # a wrong name is answered before anything is read
+    rows = source.limit
+    if rows is None:
+        rows = subselnet_preset(source.preset, colour=True, space=asked.space).limit
     loaded = source.read(console, rows)
-    preset = subselnet_preset(source.preset, colour=is_coloured(loaded))
+    preset = subselnet_preset(source.preset, colour=is_coloured(loaded), space=asked.space)
     run = start_run(
         asked.experiment(name or stamped("subselnet", run_label(loaded, source.data)), preset),
         loaded.shrunk(preset.shrink),
@@ -156,7 +163,7 @@ def fit(
 @subselnet.command()
 def select(
     folder: Folder,
-    cell: Annotated[str, Option(help="A NAS-Bench-101 cell, as op~source~...+...+output~source.")],
+    cell: Annotated[str, Option(help="A NAS-Bench-101 cell, as op~source~...+...+output~source, or a genotype.")],
     out: Annotated[Path, Option(help="Where the selection is written (.npz).")],
     k: RowCount = None,
     ratio: RowShare = None,

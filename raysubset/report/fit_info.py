@@ -23,6 +23,7 @@ class FitInfo:
         name, seed: Of the run.
         data: What the data set was asked for by.
         dataset, dataset_source, dataset_note, fingerprint: What it was.
+        space: Of the cells; "nb101" where a fit does not say.
         limit, shrink: How the data set was cut down, so that it can be loaded again; None and 1 for not at all.
         n_train, n_validation, num_classes: Rows and classes.
         device, command, started, versions: Where, how and when.
@@ -42,6 +43,7 @@ class FitInfo:
     device: str
     command: str
     started: str
+    space: str = "nb101"
     limit: int | None = None
     shrink: int = 1
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -13,6 +13,8 @@ from raysubset.report.facts_file import build, finite, read_facts
 
 NAS_FILE = "nas.json"
 NAS_SCHEMA = 1
+READING = "discretised-cell reading"
+"""Name of how a fit of SubSelNet chooses for a supernet, see `raysubset.runtime.discretised`."""
 
 
 @dataclass(frozen=True, slots=True)

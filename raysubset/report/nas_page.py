@@ -8,7 +8,7 @@ from raysubset.report.data_figures import data_part
 from raysubset.report.headline import Headline
 from raysubset.report.nas_figures import nas_pictures
 from raysubset.report.nas_folder import NasSearch
-from raysubset.report.nas_info import NasInfo
+from raysubset.report.nas_info import READING, NasInfo
 from raysubset.report.page import Page, Part
 from raysubset.report.resources import gigabytes
 from raysubset.report.run_page import notices
@@ -137,12 +137,22 @@ def _found(search: NasSearch) -> Iterator[str]:
 
 def _against(search: NasSearch) -> Iterator[str]:
     info = search.info
+    yield from _reading(search)
     if (table := info.table) is not None and table.test < table.median_test:
         yield "The cell is worse than the median of the benchmark: a random one would have done as well."
     if (agreed := info.agreement) is not None and (agreed.low is None or agreed.low <= 0):
         yield f"The scores are not shown to rank cells as the benchmark does: {_tau(search)}."
     if (share := _selection_share(search)) is not None and share >= 0.5:
         yield f"Choosing rows took {percent(share)} of the supernet's seconds, no less than training itself."
+
+
+def _reading(search: NasSearch) -> Iterator[str]:
+    if search.info.metric == READING:
+        yield (
+            f"Rows were chosen by the {READING}: before each epoch by what a fit foresees of the genotype that "
+            "the supernet stands for. The paper does not say how its method reads a network of all operations."
+        )
+        yield "What the fit cost stands in its own folder; samples and seconds here are of the search alone."
 
 
 def _unmeasured(search: NasSearch) -> Iterator[str]:

@@ -25,7 +25,7 @@ class SettingFacts:
         n_train, n_validation, n_test, num_classes, input_shape: Its rows, classes and one input.
         limit, shrink: What it was cut to; None and 1 for not at all.
         train_cells, check_cells, unseen_cells: Cells of the three folds.
-        channels, stack_cells: Of every network.
+        channels, stack_cells: Of every network; of a genotype's all cells, not those of a stack.
         epochs, subset_epochs: Of a training on all rows, and on a subset.
         features, feature_columns: Where the rows' features came from, and how many.
         encoder_cells: Cells the encoder learned from.
@@ -35,6 +35,7 @@ class SettingFacts:
         entropy, trained_entropy: lambda of the samplers compared, and of the inductive one's training.
         trained_ratios: Sizes of subset the inductive sampler was trained for.
         methods, ratios, seeds: Compared.
+        space: Of the cells, "nb101" or "darts".
     """
 
     name: str
@@ -72,6 +73,7 @@ class SettingFacts:
     methods: tuple[str, ...]
     ratios: tuple[float, ...]
     seeds: int
+    space: str = "nb101"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +85,15 @@ class EncoderFacts:
         edge_baseline: Edge accuracy of who says that there is no edge.
         spread: Mean standard deviation of the vectors' entries over cells.
         twins: Greatest difference between the vectors of the complete cell of 4 vertices with (3x3, pool) and with
-            (pool, 3x3), in standard deviations; 0 for an encoder that cannot tell them apart.
+            (pool, 3x3), in standard deviations; 0 for an encoder that cannot tell them apart. None where the space
+            of cells has no such two.
     """
 
     op_accuracy: float
     edge_accuracy: float
     edge_baseline: float
     spread: float
-    twins: float
+    twins: float | None
 
 
 @dataclass(frozen=True, slots=True)

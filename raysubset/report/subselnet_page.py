@@ -37,7 +37,7 @@ TEMPLATE = "subselnet.html.j2"
 PUBLISHED = ("1", "2", "3", "4", "5", "6", "E.3", "9", "10", "11")
 UNMEASURED: Mapping[str, str] = {
     "2": "the approximator knows the rows it was fitted on alone, and predicts no test row.",
-    "4": "the DARTS space is none the encoder knows; ranking cells of NAS-Bench-101 stands under Recommending.",
+    "4": "a DARTS search on such subsets is a run of its own; ranking cells stands under Recommending.",
     "5": "a search of hyper-parameters on a subset is a run of its own.",
     "6": "other numbers of test cells; ours stand under Costs.",
     "9": "its size of subset is lost; ours stand under Overlap.",

@@ -45,7 +45,7 @@ def setting_section(facts: SettingFacts) -> Section:
         ("cells", f"{facts.train_cells} to learn from, {facts.check_cells} that choose states, "
                   f"{facts.unseen_cells} that no stage of the fit saw trained; {count(facts.encoder_cells)} drawn "
                   "for the encoder"),
-        ("networks", f"{facts.channels} channels, three stacks of {facts.stack_cells}"),
+        ("networks", _networks(facts)),
         ("training", f"{facts.epochs} epochs on all rows, {facts.subset_epochs} epochs on a subset (asked for by "
                      "this evaluation)"),
         ("approximator", facts.approximator),
@@ -75,6 +75,12 @@ def _input(facts: SettingFacts) -> str:
     return f"{shape}{cut}{first}"
 
 
+def _networks(facts: SettingFacts) -> str:
+    if facts.space == "darts":
+        return f"{facts.channels} channels, {facts.stack_cells} cells, of DARTS genotypes"
+    return f"{facts.channels} channels, three stacks of {facts.stack_cells}"
+
+
 def _departures(facts: SettingFacts) -> Iterator[str]:
     if facts.features != PAPER_FEATURES:
         seen = ", a network that has seen the labels" if facts.features.startswith(SCOUTED) else ""
@@ -84,7 +90,9 @@ def _departures(facts: SettingFacts) -> Iterator[str]:
         yield f"{supervisors} supervisors, not {PAPER_SUPERVISORS}"
     if facts.encoder_cells < PAPER_CELLS:
         yield f"an encoder of {count(facts.encoder_cells)} cells, not {count(PAPER_CELLS)}"
-    if (facts.channels, facts.stack_cells) != PAPER_NETWORK:
+    if facts.space != "nb101":
+        yield f"networks of {_networks(facts)}, not of NAS-Bench-101 cells"
+    elif (facts.channels, facts.stack_cells) != PAPER_NETWORK:
         yield (
             f"networks of {facts.channels} channels and stacks of {facts.stack_cells}, not of {PAPER_NETWORK[0]} "
             f"and {PAPER_NETWORK[1]}"

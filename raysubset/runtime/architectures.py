@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from raysubset.data.batches import RowSource
 from raysubset.data.transform import Transform
+from raysubset.errors import DataError
 from raysubset.hpo.pairing import TrialSeeds, trial_seeds
 from raysubset.models.catalog import ModelBuilder
 from raysubset.nas.darts_network import DartsNetwork, auxiliary_loss
@@ -23,6 +26,7 @@ from raysubset.nas.supernet201 import BuildSupernet201, Supernet201
 from raysubset.nas_experiment import NasExperiment
 from raysubset.proxy.service import SelectorService
 from raysubset.runtime.bilevel import BilevelTrial
+from raysubset.runtime.discretised import FittedPool
 from raysubset.runtime.evidence import gather_evidence
 from raysubset.runtime.sides import Knowing
 from raysubset.runtime.trial import EpochReport, Trial, TrialSpec
@@ -132,6 +136,8 @@ class SearchRows:
         transform: Statistics of the training rows.
         num_classes: Of the task.
         device: Where to compute.
+        ids: int64[n], which rows of the data set those of ``train`` and then those of ``validation`` are; only a
+            bilevel search by a fit of SubSelNet asks.
     """
 
     train: RowSource
@@ -139,6 +145,7 @@ class SearchRows:
     transform: Transform
     num_classes: int
     device: str = "cpu"
+    ids: NDArray[np.int64] | None = None
 
 
 def open_supernet(experiment: NasExperiment, rows: SearchRows) -> tuple[EpochTrial, int]:
@@ -161,12 +168,20 @@ def open_supernet(experiment: NasExperiment, rows: SearchRows) -> tuple[EpochTri
             experiment.architecture,
             experiment.split,
             knowing,
+            _fitted(experiment, rows) if experiment.reads_cells else None,
         )
     else:
         service = SelectorService(knowing(rows.train))
         trial = path = SinglePathTrial(spec, rows.train, rows.validation, rows.transform, service)
         path.watch()
     return trial, sum(gathered)
+
+
+def _fitted(experiment: NasExperiment, rows: SearchRows) -> FittedPool:
+    if rows.ids is None:
+        raise DataError("A search by a fit of SubSelNet must know which rows of the data set it has: ids=None.")
+    labels = np.concatenate([rows.train.labels, rows.validation.labels])
+    return FittedPool.of(experiment.plan, experiment.space, rows.ids, labels)
 
 
 def open_network(

@@ -23,7 +23,8 @@ from raysubset.proxy.signals import SignalRecorder
 from raysubset.proxy.stream import StreamSpec
 from raysubset.runtime.affordable import affordable
 from raysubset.runtime.batches import subset_batches
-from raysubset.runtime.sides import Knowing, SideSubset, SplitMode, labels_only, open_sides
+from raysubset.runtime.discretised import DiscretisedSides, FittedPool, GenotypeModel
+from raysubset.runtime.sides import Knowing, Sides, SideSubset, SplitMode, labels_only, open_sides
 from raysubset.runtime.trial import EpochReport, TrialSpec
 from raysubset.seeds import seed64
 from raysubset.training.bilevel import ArchitectureModel, ArchitectureRecipe, train_bilevel_epoch
@@ -41,6 +42,8 @@ class BilevelTrial:
         recipe: How alpha learns.
         split: "fixed" sides or a "refresh" of them each epoch, see `runtime.sides`.
         knowing: Gathers what the plan wants to know of a pool before training.
+        fitted: For a selector that foresees networks of cells: the rows of its fit. Then the discretised-cell
+            reading chooses (`runtime.discretised`), and ``split`` is "fixed".
 
     Raises:
         BudgetError: The ratio leaves a side without a row.
@@ -60,6 +63,7 @@ class BilevelTrial:
         recipe: ArchitectureRecipe,
         split: SplitMode = "fixed",
         knowing: Knowing = labels_only,
+        fitted: FittedPool | None = None,
     ) -> None:
         if spec.plan.habits.in_batch:
             raise OptionsError(
@@ -88,8 +92,13 @@ class BilevelTrial:
         rows = len(weights) + len(architecture)
         self.spec = replace(spec, plan=affordable(spec.plan, self.model, shape, rows, weights_recipe.epochs))
         stream = StreamSpec(self.spec.plan, weights_recipe.epochs, spec.seeds.subset)
-        self._sides = open_sides(split, weights, architecture, stream, knowing)
-        self._sides.selector.watch(self._sides.pools[0].labels)
+        self._sides: Sides
+        if fitted is None:
+            self._sides = open_sides(split, weights, architecture, stream, knowing)
+        else:
+            searched = cast("GenotypeModel", self.model)
+            self._sides = DiscretisedSides(weights, architecture, stream, fitted, searched.genotype)
+        self._sides.watch()
         self._tables = [self.spec.plan.timetable(len(pool), weights_recipe.epochs) for pool in self._sides.pools]
         self._recorders = self._record_signals()
         per_pool = sum(int(table.sizes.sum()) for table in self._tables)
@@ -193,7 +202,7 @@ class BilevelTrial:
             "optimizer": self._optimizer.state_dict(),
             "architecture": self._architecture.state_dict(),
             "sides": self._sides.state(),
-            "counted": self._sides.selector.counted(),
+            "counted": self._sides.counted(),
             "epoch": self.epoch,
             "samples_consumed": self.samples_consumed,
             "weight_samples": self._weight_samples,
@@ -205,7 +214,7 @@ class BilevelTrial:
         load_optimizer(self._optimizer, state["optimizer"])
         load_optimizer(self._architecture, state["architecture"])
         self._sides.restore(state["sides"])
-        self._sides.selector.watch(self._sides.pools[0].labels, state.get("counted"))
+        self._sides.watch(state.get("counted"))
         self.epoch, self.samples_consumed = int(state["epoch"]), int(state["samples_consumed"])
         self._weight_samples = int(state["weight_samples"])
 

@@ -40,11 +40,6 @@ class Sides(Protocol):
     """Serves both sides: (weights, architecture)."""
 
     @property
-    def selector(self) -> SelectorService:
-        """What chooses the rows of the first of `pools`."""
-        ...
-
-    @property
     def pools(self) -> tuple[RowSource, ...]:
         """What subsets are chosen from: a pool a side, or one for both."""
         ...
@@ -59,6 +54,14 @@ class Sides(Protocol):
 
     def record(self, epoch: int, signals: tuple[EpochSignals, EpochSignals]) -> None:
         """Remember what the epoch's passes showed of them."""
+        ...
+
+    def watch(self, counted: Mapping[str, Any] | None = None) -> None:
+        """Count from now on, or on from ``counted``, what is handed out of the first of `pools`; see `Tally`."""
+        ...
+
+    def counted(self) -> dict[str, Any] | None:
+        """Return what was counted since `watch`."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -119,7 +122,7 @@ def check_sides(mode: SplitMode, weights: int, architecture: int, ratio: float) 
 
 def first_pool(mode: SplitMode, weights: RowSource, architecture: RowSource) -> RowSource:
     """Return the first of `Sides.pools`: the weights' rows, or all rows where the halves change."""
-    return weights if mode == "fixed" else _Joined(weights, architecture)
+    return weights if mode == "fixed" else Joined(weights, architecture)
 
 
 class FixedSides:
@@ -131,7 +134,6 @@ class FixedSides:
         self._services = tuple(SelectorService(knowing(pool)) for pool in self.pools)
         for service, own in zip(self._services, self._specs, strict=True):
             service.open("side", own)
-        self.selector = self._services[0]
 
     def observe(self, epoch: int, outputs: Sequence[Outputs]) -> None:
         """See `Sides`."""
@@ -151,6 +153,14 @@ class FixedSides:
         for service, seen in zip(self._services, signals, strict=True):
             service.record("side", epoch, seen)
 
+    def watch(self, counted: Mapping[str, Any] | None = None) -> None:
+        """See `Sides`."""
+        self._services[0].watch(self.pools[0].labels, counted)
+
+    def counted(self) -> dict[str, Any] | None:
+        """See `Sides`."""
+        return self._services[0].counted()
+
     def state(self) -> dict[str, Any]:
         """See `Sides`."""
         return {"sides": [service.state("side") for service in self._services]}
@@ -165,12 +175,11 @@ class RefreshedSides:
     """One pool; each epoch's subset is shuffled and halved, the odd row going to the weights."""
 
     def __init__(self, weights: RowSource, architecture: RowSource, spec: StreamSpec, knowing: Knowing) -> None:
-        self._pool = _Joined(weights, architecture)
+        self._pool = Joined(weights, architecture)
         self.pools: tuple[RowSource, ...] = (self._pool,)
         self._spec = spec
         self._service = SelectorService(knowing(self._pool))
         self._service.open("pool", spec)
-        self.selector = self._service
 
     def observe(self, epoch: int, outputs: Sequence[Outputs]) -> None:
         """See `Sides`."""
@@ -188,7 +197,7 @@ class RefreshedSides:
             raise BudgetError(f"Epoch {epoch} has {rows} row for two sides. Take a larger ratio, or more rows.")
         order = generator(self._spec.seed, epoch, "halves").permutation(rows)
         one, two = (
-            SideSubset(self._pool, _part(subset, half))
+            SideSubset(self._pool, part_of(subset, half))
             for half in (order[: (rows + 1) // 2], order[(rows + 1) // 2 :])
         )
         return one, two
@@ -197,6 +206,14 @@ class RefreshedSides:
         """See `Sides`."""
         joined = (np.concatenate(column) for column in zip(*map(_columns, signals), strict=True))
         self._service.record("pool", epoch, EpochSignals(*joined))
+
+    def watch(self, counted: Mapping[str, Any] | None = None) -> None:
+        """See `Sides`."""
+        self._service.watch(self.pools[0].labels, counted)
+
+    def counted(self) -> dict[str, Any] | None:
+        """See `Sides`."""
+        return self._service.counted()
 
     def state(self) -> dict[str, Any]:
         """See `Sides`."""
@@ -207,7 +224,7 @@ class RefreshedSides:
         self._service.open("pool", self._spec, state["pool"])
 
 
-def _part(subset: EpochSubset, positions: NDArray[np.int64]) -> EpochSubset:
+def part_of(subset: EpochSubset, positions: NDArray[np.int64]) -> EpochSubset:
     """Return some rows of a subset, their weights scaled to mean 1 again (unbiased ones as they are)."""
     whole = subset.selection
     weights = whole.weights[positions]
@@ -222,7 +239,7 @@ def _columns(signals: EpochSignals) -> tuple[NDArray[np.generic], ...]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Joined:
+class Joined:
     """Rows of two sources as one, the first's ids first."""
 
     first: RowSource
@@ -230,12 +247,14 @@ class _Joined:
 
     @property
     def labels(self) -> NDArray[np.int64]:
+        """Return int64[n], the first's labels first."""
         return np.concatenate([self.first.labels, self.second.labels])
 
     def __len__(self) -> int:
         return len(self.first) + len(self.second)
 
     def rows(self, index: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """See `RowSource.rows`."""
         border = len(self.first)
         low = index < border
         inputs, labels = self.first.rows(index[low])

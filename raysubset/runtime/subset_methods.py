@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 from raysubset.data.batches import RowSource
 from raysubset.data.transform import Transform
 from raysubset.errors import OptionsError, UnknownNameError
-from raysubset.nas.cell101 import Cell101
-from raysubset.nas.cell_model import CellModel
 from raysubset.runtime.evidence import Evidence, gather_evidence
 from raysubset.runtime.supervisors import CellTraining
 from raysubset.seeds import generator, seed64
@@ -146,7 +144,7 @@ class Scout:
             plan,
             train,
             transform,
-            model=plan.scout_model or CellModel(self.cell, training.size),
+            model=plan.scout_model or replace(training, cell=self.cell).builder,
             recipe=training.recipe,
             num_classes=training.num_classes,
             seed=seed64(self.seed, self.method),
@@ -207,7 +205,7 @@ def choose(
         context = Context(len(train), train.labels, features=predictor.features)
         chosen = UNINFORMED[method]().select(context, k, rng)
     else:
-        seen = predictor.predict(Cell101.parse(training.cell))
+        seen = predictor.predict(predictor.parse(training.cell))
         context = predictor.context(seen)
         if method.startswith(f"bottom-{TRUE_LOSS}"):
             context = replace(context, signals={**context.signals, TRUE_LOSS: bank.true()})

@@ -1,4 +1,4 @@
-"""Networks of NAS-Bench-101 cells: trained on rows, then asked what they think of each of them."""
+"""Networks of single cells: trained on rows, then asked what they think of each of them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from torch import nn
 from raysubset.data.batches import RowSource, evaluation_batches
 from raysubset.data.transform import Transform
 from raysubset.hpo.pairing import trial_seeds
+from raysubset.models.catalog import ModelBuilder
 from raysubset.models.mode import evaluation_mode
-from raysubset.nas.cell_model import CellModel
 from raysubset.nas.space import NetworkSize
 from raysubset.proxy.service import SelectorService
 from raysubset.runtime.trial import EVALUATION_BATCH, Trial, TrialSpec
 from raysubset.selection.plan import SubsetPlan
 from raysubset.selection.protocol import Context
+from raysubset.subselnet.space import NB101, encoded_space
 from raysubset.training.recipe import Recipe
 
 
@@ -35,6 +36,7 @@ class CellTraining:
         num_classes: Of the task.
         seed: Of its initial weights, order and draws; equal for all methods that are compared on a cell.
         device: Where to compute.
+        space: Of the cell.
     """
 
     cell: str
@@ -44,6 +46,12 @@ class CellTraining:
     num_classes: int
     seed: int
     device: str = "cpu"
+    space: str = NB101.name
+
+    @property
+    def builder(self) -> ModelBuilder:
+        """What builds the cell's network; it can be pickled."""
+        return encoded_space(self.space).builder(self.cell, self.size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +98,7 @@ def train_cell(training: CellTraining, train: RowSource, transform: Transform) -
     """
     spec = TrialSpec(
         "cell",
-        CellModel(training.cell, training.size),
+        training.builder,
         training.recipe,
         training.plan.resolved("scheduled"),
         trial_seeds(training.seed, training.cell),

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from raysubset.nas.cell101 import Cell101
 from raysubset.report.subselnet_facts import HYBRID, INDUCTIVE, TRANSDUCTIVE
 from raysubset.report.subselnet_measures import mean_overlap
 from raysubset.seeds import generator
@@ -23,7 +23,6 @@ from raysubset.subselnet.predictor import SAMPLERS, ArchitecturePredictor
 
 BOTTOM = "bottom-loss"
 COMPARED = (*SAMPLERS, BOTTOM)
-TWINS = ("conv3x3-bn-relu~0+maxpool3x3~0~1+output~0~1~2", "maxpool3x3~0+conv3x3-bn-relu~0~1+output~0~1~2")
 
 Rows = NDArray[np.int64]
 
@@ -45,7 +44,7 @@ class Draws:
     seed: int
     repeat: int = 0
 
-    def rng(self, cell: Cell101) -> np.random.Generator:
+    def rng(self, cell: Any) -> np.random.Generator:
         """Return the cell's stream, the same for every method."""
         return generator(self.seed, "diagnostics", str(cell), self.k, self.repeat)
 
@@ -65,7 +64,7 @@ def one_thread() -> Iterator[None]:
 
 
 def draw(
-    predictor: ArchitecturePredictor, method: str, cells: Sequence[Cell101], asked: Draws
+    predictor: ArchitecturePredictor, method: str, cells: Sequence[Any], asked: Draws
 ) -> tuple[list[Rows], float]:
     """Draw a subset for every cell, one after another.
 
@@ -88,7 +87,7 @@ def draw(
     return subsets, fmean(seconds)
 
 
-def _select(predictor: ArchitecturePredictor, method: str, cell: Cell101, asked: Draws) -> Rows:
+def _select(predictor: ArchitecturePredictor, method: str, cell: Any, asked: Draws) -> Rows:
     seen = predictor.predict(cell)
     if method == BOTTOM:
         chooser = CONTROLS[BOTTOM]()
@@ -100,7 +99,7 @@ def _select(predictor: ArchitecturePredictor, method: str, cell: Cell101, asked:
 
 def faults(
     predictor: ArchitecturePredictor,
-    cells: Sequence[Cell101],
+    cells: Sequence[Any],
     asked: Draws,
     found: Mapping[str, Sequence[Rows]],
 ) -> tuple[int, tuple[str, ...]]:
@@ -172,7 +171,12 @@ def farthest_apart(vectors: NDArray[np.float32], count: int) -> list[int]:
     return sorted(kept)
 
 
-def twin_distance(encoder: ArchitectureEncoder) -> float:
-    """Return the greatest difference of the vectors of `TWINS`, which some encoders cannot tell apart."""
-    embedded = encoder.embed([Cell101.parse(name) for name in TWINS])
+def twin_distance(encoder: ArchitectureEncoder) -> float | None:
+    """Return the greatest difference of the vectors of the space's twins, which some encoders cannot tell apart.
+
+    None where the space has none.
+    """
+    if (twins := encoder.space.twins) is None:
+        return None
+    embedded = encoder.embed([encoder.space.parse(name) for name in twins])
     return float(torch.abs(embedded.vectors[0] - embedded.vectors[1]).max())

@@ -6,6 +6,8 @@ breadth-first search from the cell's input. An approximator reads one vector of 
     bfs_last   at the vertex found last, as the paper does; often not the cell's output
     output     at the cell's output
     mean       their mean over the vertices
+
+Where a cell is made of p graphs (a genotype's two), the rows of all of them stand side by side, p times as wide.
 """
 
 from __future__ import annotations
@@ -17,10 +19,9 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from raysubset.errors import DataError
-from raysubset.nas.cell101 import Cell101
+from raysubset.errors import DataError, UnknownNameError
 from raysubset.subselnet.encoder import GraphEncoder
-from raysubset.subselnet.graphs import cell_graphs
+from raysubset.subselnet.space import NB101, EncodedSpace, encoded_space
 
 Readout = Literal["bfs_last", "output", "mean"]
 
@@ -56,7 +57,7 @@ class CellEmbeddings:
     """B cells as an approximator takes them.
 
     Attributes:
-        vectors: float32[B, N, d], in the order of the search, padded rows 0.
+        vectors: float32[B, N, p d], in the order of the search, padded rows 0.
         mask: bool[B, N]; a cell's V vertices take the first V rows.
         output: int64[B], the row of the cell's output vertex.
     """
@@ -95,43 +96,46 @@ class ArchitectureEncoder:
     Attributes:
         network: Not trained any further.
         standardisation: Over the vertices of the reference cells.
+        space: Whose cells it reads.
     """
 
     network: GraphEncoder
     standardisation: Standardisation
+    space: EncodedSpace[Any] = NB101
 
     @classmethod
-    def of(cls, network: GraphEncoder, reference: Sequence[Cell101]) -> Self:
-        """Freeze ``network``, its vectors standardised over the vertices of ``reference`` cells.
+    def of(cls, network: GraphEncoder, reference: Sequence[Any], space: EncodedSpace[Any] = NB101) -> Self:
+        """Freeze ``network``, its vectors standardised over the vertices of ``reference`` cells of the space.
 
         Raises:
-            ArchitectureError: As `cell_graphs`.
+            ArchitectureError: As `EncodedSpace.graphs`.
         """
         network.eval().requires_grad_(False)
-        graphs = cell_graphs(reference)
+        graphs = space.graphs(reference)
         mean, _ = network(graphs)
-        return cls(network, Standardisation.of(mean[graphs.mask]))
+        return cls(network, Standardisation.of(mean[graphs.mask]), space)
 
-    def referred_to(self, reference: Sequence[Cell101]) -> ArchitectureEncoder:
+    def referred_to(self, reference: Sequence[Any]) -> ArchitectureEncoder:
         """Return the same encoder, standardised over other cells: those an approximator is trained on."""
-        return ArchitectureEncoder.of(self.network, reference)
+        return ArchitectureEncoder.of(self.network, reference, self.space)
 
     @torch.no_grad()
-    def embed(self, cells: Sequence[Cell101]) -> CellEmbeddings:
+    def embed(self, cells: Sequence[Any]) -> CellEmbeddings:
         """Embed cells; isomorphic ones get equal vectors, each the same whatever else is asked for beside it.
 
         Raises:
-            ArchitectureError: As `cell_graphs`.
+            ArchitectureError: As `EncodedSpace.graphs`.
 
-        Cost: about 0.5 ms a cell, 0.5 kB each.
+        Cost: about 0.5 ms a graph, 0.5 kB each.
         """
-        graphs = cell_graphs(cells)
+        graphs, parts = self.space.graphs(cells), self.space.parts
         mean, _ = self.network(graphs)
         vectors = self.standardisation.apply(mean) * graphs.mask[:, :, None]
         width = vectors.shape[2]
         ordered = vectors.gather(1, graphs.order[:, :, None].expand(-1, -1, width))
         output = (graphs.order == graphs.sizes[:, None] - 1).int().argmax(dim=1)
-        return CellEmbeddings(ordered, graphs.mask, output)
+        by_part = ordered.view(len(cells), parts, -1, width).transpose(1, 2)
+        return CellEmbeddings(by_part.flatten(2), graphs.mask[::parts], output[::parts])
 
     def state(self) -> dict[str, Any]:
         """Return numbers, strings and tensors alone: `torch.load` reads them with ``weights_only``."""
@@ -144,6 +148,7 @@ class ArchitectureEncoder:
             "weights": dict(network.state_dict()),
             "mean": self.standardisation.mean,
             "scale": self.standardisation.scale,
+            "space": self.space.name,
         }
 
     @classmethod
@@ -154,12 +159,14 @@ class ArchitectureEncoder:
             DataError: Something is missing or does not fit.
         """
         try:
-            network = GraphEncoder(state["form"], state["hidden"], state["width"], state["layers"])
+            space = encoded_space(state.get("space", NB101.name))  # fits made before there was another say nothing
+            form, hidden, width, layers = (state[name] for name in ("form", "hidden", "width", "layers"))
+            network = GraphEncoder(form, hidden, width, layers, len(space.operations))
             network.load_state_dict(state["weights"])
             standardisation = Standardisation(state["mean"], state["scale"])
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (KeyError, TypeError, RuntimeError, UnknownNameError) as error:
             raise DataError(
                 f"Not the state of an ArchitectureEncoder ({type(error).__name__}: {error})."
             ) from error
         network.eval().requires_grad_(False)
-        return cls(network, standardisation)
+        return cls(network, standardisation, space)

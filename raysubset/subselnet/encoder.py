@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, dropout, one_hot
 
-from raysubset.subselnet.graphs import OPERATIONS, PAD, CellGraphs
+from raysubset.subselnet.graphs import PAD, CellGraphs
 
 Form = Literal["concat", "gin"]
 
@@ -75,12 +75,14 @@ class GraphEncoder(nn.Module):
         hidden: Width between layers.
         width: d, of a vertex' vector.
         layers: Rounds of messages, >= 1.
+        codes: What a vertex may carry, so many operations; NAS-Bench-101 has five.
     """
 
-    def __init__(self, form: Form = "concat", hidden: int = 128, width: int = 16, layers: int = 4) -> None:
+    def __init__(
+        self, form: Form = "concat", hidden: int = 128, width: int = 16, layers: int = 4, codes: int = 5
+    ) -> None:
         super().__init__()
-        self.form, self.hidden, self.width = form, hidden, width
-        codes = len(OPERATIONS)
+        self.form, self.hidden, self.width, self.codes = form, hidden, width, codes
         self.begin: nn.Module
         if form == "concat":
             self.begin = nn.Sequential(nn.Linear(codes, width), nn.ReLU(), nn.Linear(width, width))
@@ -96,7 +98,7 @@ class GraphEncoder(nn.Module):
         """Return mu and s, float32[B, N, width] in the graphs' numbering, 0 in padded slots."""
         slots = graphs.mask.flatten().nonzero().squeeze(1)
         undirected = graphs.adjacency + graphs.adjacency.transpose(1, 2)
-        vertices = self.begin(one_hot(graphs.operations.flatten()[slots], len(OPERATIONS)).float())
+        vertices = self.begin(one_hot(graphs.operations.flatten()[slots], self.codes).float())
         for layer in self.layers:
             padded = _padded(vertices, slots, graphs.mask)
             vertices = layer(vertices, (undirected @ padded).flatten(0, 1)[slots])
@@ -109,7 +111,7 @@ class Reconstruction:
 
     Attributes:
         mean, log_sd: float32[B, N, width], of q.
-        operations: float32[B, N, 5] logits of what a vertex carries.
+        operations: float32[B, N, codes] logits of what a vertex carries.
         edges: float32[B, N, N] logits, symmetric; those above the diagonal count.
     """
 
@@ -132,7 +134,7 @@ class GraphVae(nn.Module):
     def __init__(self, encoder: GraphEncoder, dropout: float = 0.0) -> None:
         super().__init__()
         self.encoder, self.dropout = encoder, dropout
-        self.operations = nn.Linear(encoder.width, len(OPERATIONS))
+        self.operations = nn.Linear(encoder.width, encoder.codes)
 
     def forward(self, graphs: CellGraphs) -> Reconstruction:
         """Encode, draw, decode."""

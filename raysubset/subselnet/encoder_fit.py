@@ -7,29 +7,25 @@ gets the same vectors. So a report on cells kept apart goes with every encoder.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import get_args
+from typing import Any, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from raysubset.errors import ArchitectureError, OptionsError
 from raysubset.models.init import seeded
-from raysubset.nas.cell101 import INPUT, MAX_EDGES, MAX_VERTICES, OPS, OUTPUT, Cell101
 from raysubset.seeds import generator, seed64
 from raysubset.subselnet.embeddings import ArchitectureEncoder
 from raysubset.subselnet.encoder import Form, GraphEncoder, GraphVae, vae_loss, vertex_pairs
-from raysubset.subselnet.graphs import CellGraphs, canonical, cell_graphs, check_cells
+from raysubset.subselnet.graphs import CellGraphs
+from raysubset.subselnet.space import NB101, EncodedSpace
 
 LEAST_CELLS = 10  # to train on and to be judged by
-MOST_DRAWN = 100_000  # of 423,624; near the end of them hardly any draw is new
 _LONGEST_GRADIENT = 5.0
-_BLOCK = 2048  # matrices drawn at once: 3 of 1,000 of seven vertices are live and small enough
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +107,7 @@ class EncoderReport(ReconstructionQuality):
 
 
 def fit_encoder(
-    cells: Sequence[Cell101], options: EncoderOptions, seed: int
+    cells: Sequence[Any], options: EncoderOptions, seed: int, space: EncodedSpace[Any] = NB101
 ) -> tuple[ArchitectureEncoder, EncoderReport]:
     """Train an encoder on cells; of isomorphic ones the first counts.
 
@@ -119,6 +115,7 @@ def fit_encoder(
         cells: At least ten different graphs. Those to be served later may be among them: no label is used.
         options: See there.
         seed: The experiment's; names the split, the weights, the batches and the noise.
+        space: Of the cells; where one is several graphs, each is read by itself.
 
     Returns:
         The encoder, standardised over the cells it was trained on, and its report.
@@ -129,8 +126,8 @@ def fit_encoder(
     Cost: see `EncoderReport.seconds`; 3000 steps of 64 take 20 to 60 s of one core.
     """
     began = time.process_time()
-    check_cells(cells)
-    distinct = list(dict.fromkeys(map(canonical, cells)))
+    space.check(cells)
+    distinct = list(dict.fromkeys(map(space.canonical, cells)))
     if len(distinct) < LEAST_CELLS:
         raise ArchitectureError(
             f"An encoder is trained on at least {LEAST_CELLS} different cells, here are {len(distinct)} "
@@ -140,11 +137,11 @@ def fit_encoder(
     held_out = min(max(1, round(options.held_out * len(distinct))), len(distinct) - 1)
     judges, learners = ([distinct[k] for k in part] for part in (order[:held_out], order[held_out:]))
     with seeded(seed64(seed, "encoder")):
-        encoder = GraphEncoder(options.form, options.hidden, options.width, options.layers)
+        encoder = GraphEncoder(options.form, options.hidden, options.width, options.layers, len(space.operations))
         vae = GraphVae(encoder, options.dropout)
-        _train(vae, cell_graphs(learners), options, seed)
-    quality = reconstruction_quality(vae, cell_graphs(judges))
-    fitted = ArchitectureEncoder.of(encoder, learners)
+        _train(vae, space.graphs(learners), options, seed)
+    quality = reconstruction_quality(vae, space.graphs(judges))
+    fitted = ArchitectureEncoder.of(encoder, learners, space)
     figures = {name: getattr(quality, name) for name in ReconstructionQuality.__dataclass_fields__}
     return fitted, EncoderReport(**figures, steps=options.steps, seconds=time.process_time() - began)
 
@@ -184,43 +181,3 @@ def _spread(mean: Tensor, graphs: CellGraphs) -> float:
         ordered[graphs.mask[:, slot], slot].std(dim=0, correction=0) for slot in range(int(graphs.sizes.max()))
     ]
     return float(torch.stack(per_row).mean())
-
-
-def training_cells(count: int, seed: int) -> tuple[Cell101, ...]:
-    """Draw ``count`` different graphs of the space, in canonical numbering.
-
-    A cell has 2 to 7 vertices, all numbers as likely, and any operations. Each edge is there with probability 1/2;
-    drawn again is what leaves a vertex on no path from input to output, or has more than 9 edges. (Pruning such
-    vertices instead would hardly ever leave seven, which 85 of 100 cells of the space have.) Graphs that were
-    drawn before do not count, and there are few small ones, so two thirds of 3000 have six or seven vertices.
-
-    Args:
-        count: In [1, 100,000].
-        seed: The experiment's; a greater count begins with the same cells.
-
-    Raises:
-        OptionsError: ``count`` out of range.
-
-    Cost: about 0.6 ms a cell.
-    """
-    if not 1 <= count <= MOST_DRAWN:
-        raise OptionsError(f"{count!r} cells cannot be drawn, need 1 to {MOST_DRAWN}.")
-    rng = generator(seed, "encoder", "cells")
-    matrices = [
-        _live_matrices(size, generator(seed, "encoder", "cells", size)) for size in range(MAX_VERTICES + 1)
-    ]
-    found: dict[Cell101, None] = {}
-    while len(found) < count:
-        size = int(rng.integers(2, MAX_VERTICES + 1))
-        interior = [OPS[k] for k in rng.integers(len(OPS), size=size - 2)]
-        found[canonical(Cell101.of(next(matrices[size]), [INPUT, *interior, OUTPUT]))] = None
-    return tuple(found)
-
-
-def _live_matrices(size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Yield matrices of at most 9 edges in which every vertex lies on a path from the first to the last."""
-    while True:
-        drawn = np.triu(rng.integers(2, size=(_BLOCK, size, size)), 1)
-        # in an acyclic graph it is enough that all but the first have an edge in, and all but the last one out
-        live = np.all(drawn.sum(axis=1)[:, 1:], axis=1) & np.all(drawn.sum(axis=2)[:, :-1], axis=1)
-        yield from drawn[live & (drawn.sum(axis=(1, 2)) <= MAX_EDGES)]

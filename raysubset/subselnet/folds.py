@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from raysubset.errors import OptionsError
-from raysubset.nas.cell101 import Cell101
-from raysubset.nas.network101 import parameter_count
 from raysubset.seeds import generator
-from raysubset.subselnet.encoder_fit import training_cells
+from raysubset.subselnet.space import NB101, EncodedSpace
 
 DRAWN_FOR_ONE = 15  # cells drawn for each that is kept: enough for even steps from small to large
 
@@ -25,17 +24,17 @@ class Folds:
         unseen: Cells of the evaluation.
     """
 
-    train: tuple[Cell101, ...]
-    checks: tuple[Cell101, ...]
-    unseen: tuple[Cell101, ...]
+    train: tuple[Any, ...]
+    checks: tuple[Any, ...]
+    unseen: tuple[Any, ...]
 
     @property
-    def supervisors(self) -> tuple[Cell101, ...]:
+    def supervisors(self) -> tuple[Any, ...]:
         """Return the cells whose networks are trained by the fit, in the bank's order."""
         return self.train + self.checks
 
 
-def draw_folds(train: int, checks: int, unseen: int, seed: int) -> Folds:
+def draw_folds(train: int, checks: int, unseen: int, seed: int, space: EncodedSpace[Any] = NB101) -> Folds:
     """Draw cells from the smallest to the largest, in even steps of rank by number of parameters.
 
     Args:
@@ -43,6 +42,7 @@ def draw_folds(train: int, checks: int, unseen: int, seed: int) -> Folds:
         checks: The same, >= 1.
         unseen: The same, >= 0.
         seed: The experiment's; no two cells are isomorphic.
+        space: Whose cells.
 
     Raises:
         OptionsError: More than can be drawn.
@@ -52,7 +52,8 @@ def draw_folds(train: int, checks: int, unseen: int, seed: int) -> Folds:
     count = train + checks + unseen
     if train < 1 or checks < 1 or unseen < 0:
         raise OptionsError(f"Folds of {train}, {checks} and {unseen} cells: need at least 1, 1 and 0.")
-    pool = sorted(training_cells(DRAWN_FOR_ONE * count, seed), key=lambda cell: (parameter_count(cell), str(cell)))
+    drawn = space.draw(DRAWN_FOR_ONE * count, seed)
+    pool = sorted(drawn, key=lambda cell: (space.parameters(cell), str(cell)))
     kept = [pool[round(place)] for place in np.linspace(0, len(pool) - 1, count)]
     order = generator(seed, "folds").permutation(count)
     mixed = [kept[number] for number in order]

@@ -1,10 +1,4 @@
-"""Cells of NAS-Bench-101 as padded tensors, the same for every numbering of the same graph.
-
-An encoder of graphs does not mind how vertices are numbered, but the order in which its rows are read does: a
-breadth-first search visits neighbours in ascending order, and which vertex comes last depends on the numbers [1].
-So every cell is renumbered first. Of all numberings that keep edges leading to later vertices, the one whose
-edges, read column by column as bits, come first is taken, then the one whose operations do: the representative
-that the benchmark itself lists (`raysubset.nas.enumerate101`). Isomorphic cells then are equal tensors.
+"""Cells as padded tensors: what an encoder reads, whatever the space they are of.
 
 References:
     [1] Jain, Nandy, Aggarwal, Tendulkar, Iyer, De, 2023, arXiv:2409.12255, section 4.
@@ -15,35 +9,29 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cache
-from itertools import permutations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from raysubset.errors import ArchitectureError
-from raysubset.nas.cell101 import INPUT, MAX_VERTICES, OPS, OUTPUT, Cell101, Matrix
-
-OPERATIONS = (INPUT, "conv1x1-bn-relu", "conv3x3-bn-relu", "maxpool3x3", OUTPUT)
-"""What a vertex carries, in the order of the one-hot code."""
+from raysubset.errors import OptionsError
 
 PAD = -1
-
-_CODE = {operation: code for code, operation in enumerate(OPERATIONS)}
+MOST_DRAWN = 100_000
+"""Cells drawn at once; of NAS-Bench-101's 423,624 hardly any draw is new near the end."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellGraphs:
-    """B cells, each padded to N = 7 slots; a cell's V vertices take the first V of them, in canonical numbering.
+    """B graphs, each padded to N slots; a graph's V vertices take the first V of them, in canonical numbering.
 
     Attributes:
-        operations: int64[B, N], positions in `OPERATIONS`; -1 in padded slots.
+        operations: int64[B, N], positions among the space's operations; -1 in padded slots.
         adjacency: float32[B, N, N], 1 at [source, target] of an edge, strictly upper triangular.
         mask: bool[B, N], true where there is a vertex.
-        order: int64[B, N], slots as a breadth-first search from the input finds them, then the padded ones.
-        sizes: int64[B], V in [2, 7].
+        order: int64[B, N], slots as a breadth-first search from the input finds them, then the padded ones; the
+            parts of one cell have as many vertices, and their outputs the same place.
+        sizes: int64[B], V in [2, N].
     """
 
     operations: Tensor
@@ -56,72 +44,48 @@ class CellGraphs:
         return len(self.sizes)
 
     def rows(self, which: Tensor) -> CellGraphs:
-        """Return the cells at int64[k] positions, in that order, repeats allowed."""
+        """Return the graphs at int64[k] positions, in that order, repeats allowed."""
         return CellGraphs(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
-def cell_graphs(cells: Sequence[Cell101]) -> CellGraphs:
-    """Pad cells to tensors.
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One graph before it is padded.
 
-    Args:
-        cells: At least one. Isomorphic cells give equal graphs.
-
-    Raises:
-        ArchitectureError: There is none, or one is not a NAS-Bench-101 cell; names its position. Nothing is ever
-            cut to fit.
-
-    Cost: about 0.3 ms a cell, 0.5 kB each.
+    Attributes:
+        codes: What its V vertices carry, positions among the space's operations.
+        matrix: V rows of V, 1 at [source][target] of an edge; edges lead to later vertices.
+        order: The V vertices as they shall be read.
     """
-    check_cells(cells)
-    operations = np.full((len(cells), MAX_VERTICES), PAD, dtype=np.int64)
-    adjacency = np.zeros((len(cells), MAX_VERTICES, MAX_VERTICES), dtype=np.float32)
-    order = np.tile(np.arange(MAX_VERTICES), (len(cells), 1))
-    sizes = np.array([len(cell.ops) for cell in cells])
-    for row, cell in enumerate(map(canonical, cells)):
-        size = sizes[row]
-        operations[row, :size] = [_CODE[op] for op in cell.ops]
-        adjacency[row, :size, :size] = cell.matrix
-        order[row, :size] = breadth_first(cell.matrix)
+
+    codes: Sequence[int]
+    matrix: Sequence[Sequence[int]]
+    order: Sequence[int]
+
+
+def padded(drawings: Sequence[Drawing], slots: int) -> CellGraphs:
+    """Return graphs of at most ``slots`` vertices each as tensors of that many; none is ever cut to fit."""
+    operations = np.full((len(drawings), slots), PAD, dtype=np.int64)
+    adjacency = np.zeros((len(drawings), slots, slots), dtype=np.float32)
+    order = np.tile(np.arange(slots), (len(drawings), 1))
+    sizes = np.array([len(drawing.codes) for drawing in drawings])
+    for row, (size, drawing) in enumerate(zip(sizes, drawings, strict=True)):
+        operations[row, :size] = drawing.codes
+        adjacency[row, :size, :size] = drawing.matrix
+        order[row, :size] = drawing.order
     mask = operations != PAD
     return CellGraphs(*map(torch.from_numpy, (operations, adjacency, mask, order, sizes)))
 
 
-def check_cells(cells: Sequence[Cell101]) -> None:
-    """Raise `ArchitectureError` if there is no cell, or one is not a NAS-Bench-101 cell; names its position."""
-    if not cells:
-        raise ArchitectureError("There is no cell to make a graph of, need at least one.")
-    for position, cell in enumerate(cells):
-        if not isinstance(cell, Cell101):
-            raise ArchitectureError(
-                f"Cell {position} is a {type(cell).__name__}, need a Cell101: graphs are made of NAS-Bench-101 "
-                f"cells alone (at most {MAX_VERTICES} vertices, operations {', '.join(OPS)})."
-            )
-
-
-def canonical(cell: Cell101) -> Cell101:
-    """Return the cell in the benchmark's numbering: equal for isomorphic cells, and isomorphic to ``cell``.
-
-    Cost: at most 120 numberings at once, about 0.2 ms.
-    """
-    orders = _numberings(len(cell.ops))
-    matrix = np.array(cell.matrix)
-    labels = np.array([OPS.index(op) if op in OPS else 0 for op in cell.ops])
-    renumbered = matrix[orders[:, :, None], orders[:, None, :]]
-    backward = np.tril(renumbered).any(axis=(1, 2))
-    targets, sources = np.tril_indices(len(cell.ops), -1)  # column by column of the transposed triangle
-    bits = renumbered[:, sources, targets] @ (1 << np.arange(len(sources)))
-    letters = labels[orders] @ (len(OPS) ** np.arange(len(cell.ops))[::-1])
-    first = orders[np.lexsort((letters, bits, backward))[0]]
-    return Cell101.of(matrix[np.ix_(first, first)], [cell.ops[vertex] for vertex in first])
-
-
-def breadth_first(matrix: Matrix) -> list[int]:
-    """Return the vertices in the order of a breadth-first search along edges from vertex 0, neighbours ascending.
+def breadth_first(matrix: Sequence[Sequence[int]], inputs: int = 1) -> list[int]:
+    """Return the vertices in the order of a breadth-first search along edges, neighbours ascending.
 
     Args:
-        matrix: Of a `Cell101`, in which every vertex can be reached.
+        matrix: In which every vertex can be reached from the inputs.
+        inputs: The search begins with so many of the first vertices.
     """
-    found, waiting = [0], deque([0])
+    found = list(range(inputs))
+    waiting = deque(found)
     while waiting:
         source = waiting.popleft()
         for target, edge in enumerate(matrix[source]):
@@ -131,7 +95,11 @@ def breadth_first(matrix: Matrix) -> list[int]:
     return found
 
 
-@cache
-def _numberings(size: int) -> NDArray[np.int64]:
-    """Return int64[(size - 2)!, size]: all orders of the vertices, input and output in their places."""
-    return np.array([(0, *interior, size - 1) for interior in permutations(range(1, size - 1))])
+def check_count(count: int) -> None:
+    """Refuse a number of cells to draw outside [1, 100,000].
+
+    Raises:
+        OptionsError: It is.
+    """
+    if not 1 <= count <= MOST_DRAWN:
+        raise OptionsError(f"{count!r} cells cannot be drawn, need 1 to {MOST_DRAWN}.")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
-from raysubset.nas.cell101 import Cell101
 from raysubset.report.subselnet_facts import GIBBS, INDUCTIVE, TRANSDUCTIVE, UNIFORM, ObjectiveFacts
 from raysubset.seeds import generator
 from raysubset.selection.protocol import Context
@@ -26,7 +26,7 @@ DRAWS = 8  # per cell, behind an objective
 
 def objectives(
     predictor: ArchitecturePredictor,
-    cells: Sequence[Cell101],
+    cells: Sequence[Any],
     ratio: float,
     entropy: float,
     seed: int,

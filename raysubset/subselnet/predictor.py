@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from raysubset.errors import DataError, OptionsError
+from raysubset.errors import ArchitectureError, DataError, OptionsError
 from raysubset.models.init import seeded
-from raysubset.nas.cell101 import Cell101
 from raysubset.selection.protocol import Context, Selector
 from raysubset.selection.wrappers import PerClass
 from raysubset.subselnet.embeddings import ArchitectureEncoder, Standardisation
@@ -20,6 +19,7 @@ from raysubset.subselnet.fitted import FittedApproximator
 from raysubset.subselnet.funnel import Hybrid, Inductive
 from raysubset.subselnet.inductive import InductiveScorer, Prediction
 from raysubset.subselnet.samplers import LOSS, Gibbs, Transductive
+from raysubset.subselnet.space import EncodedSpace
 
 Sampler = Literal["transductive", "inductive", "hybrid", "gibbs", "gibbs-per-class"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
@@ -43,8 +43,36 @@ class ArchitecturePredictor:
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
 
-    def predict(self, cell: Cell101) -> Prediction:
-        """Return what is foreseen of a cell, which may never have been trained.
+    @property
+    def space(self) -> EncodedSpace[Any]:
+        """The one whose cells it was fitted on."""
+        return self.encoder.space
+
+    def check_space(self, name: str) -> None:
+        """Refuse cells of another space.
+
+        Raises:
+            DataError: ``name`` is not the fit's space; says both.
+        """
+        if name != self.space.name:
+            raise DataError(
+                f"SubSelNet was fitted on cells of {self.space.name!r}, and these are of {name!r}: its encoder "
+                f"reads no others. `raysubset subselnet fit --space {name}` makes such a fit."
+            )
+
+    def parse(self, text: str) -> Any:
+        """Read the name of a cell of the fit's space.
+
+        Raises:
+            ArchitectureError: It is none; says of which space the fit is.
+        """
+        try:
+            return self.space.parse(text)
+        except ArchitectureError as error:
+            raise ArchitectureError(f"SubSelNet was fitted on cells of {self.space.name!r}. {error}") from error
+
+    def predict(self, cell: Any) -> Prediction:
+        """Return what is foreseen of a cell of the space, which may never have been trained.
 
         Raises:
             ArchitectureError: It is none of the space.
@@ -134,7 +162,7 @@ class ArchitecturePredictor:
 
 
 def foreseen(
-    encoder: ArchitectureEncoder, approximator: FittedApproximator, labels: NDArray[np.int64], cell: Cell101
+    encoder: ArchitectureEncoder, approximator: FittedApproximator, labels: NDArray[np.int64], cell: Any
 ) -> Prediction:
     """Return what encoder and approximator foresee of a cell on the rows of ``labels``, int64[n]."""
     embedded = encoder.embed([cell])

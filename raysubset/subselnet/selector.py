@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysubset.errors import DataError, OptionsError, StorageError
-from raysubset.nas.cell101 import Cell101
 from raysubset.selection.protocol import Context, check_budget
 from raysubset.subselnet.predictor import SAMPLERS, ArchitecturePredictor, Sampler
+from raysubset.subselnet.space import any_cell
 from raysubset.training.checkpoint import load_checkpoint
 from raysubset.types import Selection
 
@@ -32,12 +32,13 @@ PREDICTOR_FOLDER = "predictor"
 
 @dataclass(frozen=True, slots=True)
 class SubSelNet:
-    """Chooses for a NAS-Bench-101 cell, also one that was never trained.
+    """Chooses for a cell of the fit's space, also one that was never trained.
 
     Attributes:
         fitted: Folder of a fit (`raysubset subselnet fit`); where selectors run on other machines, one that they
             mount too.
-        cell: Name of the cell that is trained; an architecture search fills it in for each of its cells.
+        cell: Name of the NAS-Bench-101 cell or DARTS genotype that is trained; an architecture search fills it in
+            for each of its cells.
         sampler: "transductive", "inductive", "hybrid" or "gibbs", see `subselnet.samplers` and `.funnel`; or
             "gibbs-per-class", the closed form within each class, which served unseen cells best where we measured.
         entropy: lambda > 0 of all but the inductive one, which was trained with its own.
@@ -46,7 +47,7 @@ class SubSelNet:
 
     Raises:
         OptionsError: A value out of range, or no fit named.
-        ArchitectureError: ``cell`` is none of the space.
+        ArchitectureError: ``cell`` is of neither space.
 
     Cost: a pass of the approximator over the rows and the sampler's; the fit is read once a process.
     """
@@ -73,22 +74,23 @@ class SubSelNet:
         if faults:
             raise OptionsError.of("SubSelNet", faults)
         if self.cell:
-            Cell101.parse(self.cell)
+            any_cell(self.cell)
 
     def select(self, context: Context, k: int, rng: np.random.Generator) -> Selection:
         """Choose k rows; see `Selector.select`.
 
         Raises:
             StorageError: There is no fit in ``fitted``.
-            DataError: It is of other rows.
+            ArchitectureError: The cell is of another space than the fit.
+            DataError: The fit is of other rows.
             SelectionError: The pool has no labels.
         """
         check_budget(k, context.pool_size)
         if not self.cell:
-            raise OptionsError("SubSelNet: cell='', need the name of the NAS-Bench-101 cell that is trained.")
+            raise OptionsError("SubSelNet: cell='', need the name of the cell that is trained.")
         predictor = open_predictor(Path(self.fitted))
         predictor.check_pool(context)
-        seen = predictor.predict(Cell101.parse(self.cell))
+        seen = predictor.predict(predictor.parse(self.cell))
         chosen = predictor.sampler(self.sampler, seen, self.entropy, self.steps, self.candidates)
         return chosen.select(predictor.context(seen), k, rng)
 

@@ -34,8 +34,9 @@ from raysubset.errors import DataError, RunExistsError, StorageError
 from raysubset.models.catalog import build_model
 from raysubset.nas.table import TableBench
 from raysubset.nas_experiment import NasExperiment
-from raysubset.report.nas_info import NasInfo
+from raysubset.report.nas_info import READING, NasInfo
 from raysubset.runtime.architectures import supernet_builder
+from raysubset.runtime.discretised import FittedPool
 from raysubset.runtime.sides import check_sides
 from raysubset.tuning.recorder import Listener
 
@@ -109,14 +110,16 @@ def create_nas_run(
 
     Raises:
         RunExistsError: The name is taken.
-        DataError: A row judges and trains, occurs twice, or is none of the data's.
-        BudgetError: The plan's budget does not fit the rows.
+        DataError: A row judges and trains, occurs twice, or is none of the data's; or the selector's fit is of
+            another space or of other rows.
+        BudgetError: The plan's budget does not fit the rows, or the fit knows too few of them.
         OptionsError: The networks do not fit the data's inputs.
-        StorageError: The folder cannot be written.
+        StorageError: The folder cannot be written, or there is no fit where the selector wants one.
     """
     rows = split_rows(experiment, data) if rows is None else rows
     check_rows(rows, len(data.train))
     _check_budget(experiment, rows)
+    _check_fit(experiment, data, rows)
     if experiment.trains_supernet:
         builder = supernet_builder(experiment)
         build_model(builder, num_classes=data.num_classes, input_shape=data.input_shape, seed=0)
@@ -179,6 +182,14 @@ def _check_budget(experiment: NasExperiment, rows: SplitRows) -> None:
     plan.timetable(len(rows.train), epochs)
 
 
+def _check_fit(experiment: NasExperiment, data: Dataset, rows: SplitRows) -> None:
+    """Refuse a fit of another space or of other rows before anything is made."""
+    if experiment.reads_cells:
+        ids = np.concatenate(rows)
+        pool = FittedPool.of(experiment.plan, experiment.space, ids, data.train.labels[ids])
+        pool.check_budget(experiment.plan, experiment.recipe.epochs)
+
+
 def split_rows(experiment: NasExperiment, data: Dataset) -> SplitRows:
     """Return which rows train and which judge, ascending, disjoint: stratified, fixed by the seed."""
     return SplitRows(*stratified_split(data.train.labels, experiment.validation, experiment.seed))
@@ -196,7 +207,7 @@ def _describe(experiment: NasExperiment, data: Dataset, n_train: int, n_validati
         n_train=n_train,
         n_validation=n_validation,
         selector=plan.name,
-        metric=plan.metric if plan.selector == "asp" else "none",
+        metric=READING if experiment.reads_cells else plan.metric if plan.selector == "asp" else "none",
         ratio=plan.ratio,
         seed=experiment.seed,
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",

@@ -69,7 +69,8 @@ def place_rows(run: NasRun, slots: Slots) -> NasSetting:
     """Put the rows into the object store; returns all that trainings and judges share."""
     rows, held_out, transform = place(run.data, *run.rows)
     device = "cuda" if slots.gpus > 0 else "cpu"
-    return NasSetting(run.experiment, rows, held_out, transform, run.data.num_classes, device, CHECKPOINT_EVERY_S)
+    classes, ids = run.data.num_classes, np.concatenate(run.rows)
+    return NasSetting(run.experiment, rows, held_out, transform, classes, device, CHECKPOINT_EVERY_S, ids)
 
 
 def _search_supernet(run: NasRun, setting: NasSetting, slots: Slots) -> None:
@@ -111,7 +112,8 @@ def _keep_choices(run: NasRun, setting: NasSetting, counted: Mapping[str, Any] |
         return
     pool: RowSource = setting.train.open()
     if run.experiment.is_bilevel:
-        pool = first_pool(run.experiment.split, pool, setting.validation.open())
+        mode = "refresh" if run.experiment.reads_cells else run.experiment.split  # the reading too has one pool
+        pool = first_pool(mode, pool, setting.validation.open())
     known = Selections.of(counted, pool.labels, tuple(run.data.classes))
     if known.counted or known.in_batch:
         with_examples(known, pool).write(run.folder)

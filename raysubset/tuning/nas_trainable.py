@@ -8,8 +8,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import ray
 import torch
+from numpy.typing import NDArray
 from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
@@ -52,6 +54,7 @@ class NasSetting:
         num_classes: Of the task.
         device: "cuda" on the GPU that Ray assigns, or "cpu".
         checkpoint_every_s: Seconds of work that a fault may cost.
+        ids: int64[n], which rows of the data set these are, the training ones first.
         final: Train this network instead of the supernet.
     """
 
@@ -62,12 +65,13 @@ class NasSetting:
     num_classes: int
     device: str
     checkpoint_every_s: float
+    ids: NDArray[np.int64] | None = None
     final: FinalTraining | None = None
 
     def open(self) -> SearchRows:
         """Open the data of this node."""
         rows = (self.train.open(), self.validation.open())
-        return SearchRows(*rows, self.transform, self.num_classes, self.device)
+        return SearchRows(*rows, self.transform, self.num_classes, self.device, self.ids)
 
 
 class NasTrainable(tune.Trainable):

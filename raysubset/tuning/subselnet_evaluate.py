@@ -20,6 +20,7 @@ from raysubset.runtime.store import store_split
 from raysubset.runtime.subset_methods import SCOUTS, MethodOptions, Scout, check_methods
 from raysubset.selection.plan import SubsetPlan
 from raysubset.subselnet.selector import open_predictor
+from raysubset.subselnet.space import space_key
 from raysubset.tuning.artefacts import Artefact
 from raysubset.tuning.kept_scouts import KeptScouts
 from raysubset.tuning.spread import spread
@@ -136,7 +137,8 @@ def _words(piece: Piece) -> str:
 
 def outcomes_file(run: SubSelNetRun, options: EvaluationOptions) -> Path:
     """Return where outcomes are kept: other options of the fit or of the trainings are another file."""
-    fit = {key: value for key, value in asdict(run.experiment).items() if key != "name"}
+    fit = {key: value for key, value in asdict(run.experiment).items() if key not in ("name", "space")}
+    fit |= space_key(run.experiment.space)
     inputs = {"data": run.info.fingerprint, "fit": fit, "epochs": options.epochs, "chosen": asdict(options.chosen)}
     return Artefact.of(run.folder, "evaluation", inputs).folder.with_suffix(".jsonl")
 

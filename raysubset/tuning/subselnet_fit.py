@@ -24,11 +24,12 @@ from raysubset.selection.plan import SubsetPlan
 from raysubset.subselnet.approximator_fit import fit_approximator
 from raysubset.subselnet.bank import LogitBank
 from raysubset.subselnet.embeddings import ArchitectureEncoder
-from raysubset.subselnet.encoder_fit import fit_encoder, training_cells
+from raysubset.subselnet.encoder_fit import fit_encoder
 from raysubset.subselnet.fitted import FittedApproximator
 from raysubset.subselnet.inductive import Prediction, fit_inductive
 from raysubset.subselnet.predictor import ArchitecturePredictor, foreseen, scorer_state, standardised
 from raysubset.subselnet.selector import PREDICTOR_FOLDER, open_predictor
+from raysubset.subselnet.space import space_key
 from raysubset.subselnet_experiment import SubSelNetExperiment
 from raysubset.training.checkpoint import save_checkpoint
 from raysubset.tuning.artefacts import Artefact
@@ -99,6 +100,7 @@ def _first_stages(
         "cells": experiment.encoder_cells,
         "options": asdict(experiment.encoder),
         "seed": experiment.seed,
+        **space_key(experiment.space),
     }
     stages = {
         "features": Artefact.of(run.folder, "features", features),
@@ -119,8 +121,8 @@ def _first_stage(
     stage: str, experiment: SubSelNetExperiment, placed: Placed, num_classes: int
 ) -> Mapping[str, Any]:
     if stage == "encoder":
-        cells = training_cells(experiment.encoder_cells, experiment.seed)
-        encoder, report = fit_encoder(cells, experiment.encoder, experiment.seed)
+        cells = experiment.cell_space.draw(experiment.encoder_cells, experiment.seed)
+        encoder, report = fit_encoder(cells, experiment.encoder, experiment.seed, experiment.cell_space)
         return {"encoder": encoder.state(), "report": asdict(report)}
     plan = SubsetPlan(
         selector="k-center",
@@ -203,7 +205,14 @@ def cell_training(run: SubSelNetRun, cell: str, plan: SubsetPlan, slots: Slots) 
     experiment = run.experiment
     device = "cuda" if slots.gpus > 0 else "cpu"
     return CellTraining(
-        cell, experiment.size, experiment.recipe, plan, run.data.num_classes, experiment.seed, device
+        cell,
+        experiment.size,
+        experiment.recipe,
+        plan,
+        run.data.num_classes,
+        experiment.seed,
+        device,
+        experiment.space,
     )
 
 

@@ -7,7 +7,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from raysubset.hpo.space import Domain, choice, loguniform, uniform, when
@@ -37,9 +37,10 @@ class SubSelNetPreset:
 PRESETS = ("small", "paper")
 
 
-def subselnet_preset(name: str, *, colour: bool) -> SubSelNetPreset:
+def subselnet_preset(name: str, *, colour: bool, space: str = "nb101") -> SubSelNetPreset:
     """Return a preset; only ``colour`` images are flipped and cropped."""
-    return _small(colour) if name == "small" else _paper(colour)
+    preset = _small(colour) if name == "small" else _paper(colour)
+    return preset if space == "nb101" else _for_genotypes(name, preset)
 
 
 def optimizer_space() -> dict[str, Domain]:
@@ -71,6 +72,21 @@ def _small(colour: bool) -> SubSelNetPreset:
         "encoder": EncoderOptions(steps=1500),
     }
     return SubSelNetPreset(options, 25, 2 if colour else 1, 4444)
+
+
+def _for_genotypes(name: str, preset: SubSelNetPreset) -> SubSelNetPreset:
+    """Return a preset with networks of genotypes, on the rows of a DARTS search of the same name.
+
+    The paper says nothing of supervisors in that space; their size is the search network's.
+    """
+    if name == "small":
+        recipe = replace(preset.options["recipe"], batch_size=32)  # 900 rows in batches of 128 are 56 steps in all
+        sizes = {"unseen": 4, "channels": 4, "cells": 3}
+        return replace(preset, options={**preset.options, "space": "darts", "recipe": recipe, **sizes}, limit=1000)
+    recipe = replace(preset.options["recipe"], epochs=50)
+    return replace(
+        preset, options={**preset.options, "space": "darts", "channels": 16, "cells": 8, "recipe": recipe}
+    )
 
 
 def _paper(colour: bool) -> SubSelNetPreset:

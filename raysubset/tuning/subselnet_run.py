@@ -27,7 +27,7 @@ import torch
 from raysubset.data.dataset import Dataset
 from raysubset.data.split import stratified_split
 from raysubset.errors import DataError, StorageError
-from raysubset.nas.network101 import network101
+from raysubset.models.catalog import build_model
 from raysubset.report.fit_info import FIT_FILE, FitInfo
 from raysubset.subselnet.folds import Folds, draw_folds
 from raysubset.subselnet_experiment import SubSelNetExperiment
@@ -84,13 +84,14 @@ def start_run(
         shrink: Side of the squares of pixels that its images were averaged over.
 
     Raises:
-        DataError: A fit of that name is on other data.
+        DataError: A fit of that name is on other data, or of another space.
         OptionsError: The networks do not fit the data's inputs.
         StorageError: The folder cannot be written.
     """
     rows = SplitRows(*stratified_split(data.train.labels, experiment.validation, experiment.seed))
-    folds = draw_folds(experiment.supervisors, experiment.checks, experiment.unseen, experiment.seed)
-    network101(folds.train[0], data.num_classes, data.input_shape, experiment.size)  # refuses what is no image
+    folds = _folds(experiment)
+    builder = experiment.cell_space.builder(str(folds.train[0]), experiment.size)
+    build_model(builder, num_classes=data.num_classes, input_shape=data.input_shape, seed=0)  # refuses no image
     folder = root / experiment.name
     info = replace(_described(experiment, data, rows, command), data=asked, limit=limit, shrink=shrink)
     if (folder / FIT_FILE).exists():
@@ -114,12 +115,19 @@ def open_run(folder: Path, data: Dataset) -> SubSelNetRun:
     info = FitInfo.read(folder)
     experiment = SubSelNetExperiment.from_toml((folder / EXPERIMENT_FILE).read_text(encoding="utf-8"))
     rows = SplitRows(*stratified_split(data.train.labels, experiment.validation, experiment.seed))
-    folds = draw_folds(experiment.supervisors, experiment.checks, experiment.unseen, experiment.seed)
+    folds = _folds(experiment)
     _check_same_data(info, _described(experiment, data, rows, info.command))
     return SubSelNetRun(folder, experiment, data, rows, folds, info)
 
 
+def _folds(experiment: SubSelNetExperiment) -> Folds:
+    sizes = (experiment.supervisors, experiment.checks, experiment.unseen)
+    return draw_folds(*sizes, experiment.seed, experiment.cell_space)
+
+
 def _check_same_data(kept: FitInfo, now: FitInfo) -> None:
+    if kept.space != now.space:
+        raise DataError(f"Fit {kept.name!r} is of space {kept.space!r}, not {now.space!r}. Choose another --name.")
     if (kept.fingerprint, kept.num_classes) != (now.fingerprint, now.num_classes):
         raise DataError(
             f"Fit {kept.name!r} is on data {kept.fingerprint} ({kept.dataset}, {kept.num_classes} classes); these "
@@ -131,6 +139,7 @@ def _described(experiment: SubSelNetExperiment, data: Dataset, rows: SplitRows, 
     return FitInfo(
         name=experiment.name,
         seed=experiment.seed,
+        space=experiment.space,
         data=data.name,
         dataset=data.name,
         dataset_source=data.source,

@@ -111,6 +111,7 @@ def _setting(run: SubSelNetRun, outcomes: Outcomes, options: EvaluationOptions) 
         unseen_cells=len(folds.unseen),
         channels=experiment.channels,
         stack_cells=experiment.cells,
+        space=experiment.space,
         epochs=experiment.recipe.epochs,
         subset_epochs=options.epochs,
         features=info.stages["features"]["how"],

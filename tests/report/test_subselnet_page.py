@@ -119,6 +119,13 @@ def with_kl(**columns: Any) -> StudyFacts:
     return replace(FACTS, kl=replace(FACTS.kl, **columns))
 
 
+def test_g3_of_a_space_without_twins_asks_for_the_others() -> None:
+    found = replace(FACTS, encoder=replace(FACTS.encoder, twins=None))
+    (gate,) = (gate for gate in gates(found) if gate.name == "G3")
+    assert gate.holds
+    assert "no twins in this space" in gate.measured
+
+
 def test_g4_compares_means_with_both_baselines_and_not_with_b2() -> None:
     assert holds(with_kl(label_conditional=(0.1, 0.1, 0.1)))["G4"] == [False]
     assert holds(with_kl(class_prior=(0.1, 0.1, 0.1)))["G4"] == [False]
@@ -248,6 +255,9 @@ def test_the_setting_says_what_departs_from_the_paper() -> None:
     lacking = "features of resnet8 (the weights of a pretrained ResNet-50 cannot be had here)"
     scouted = setting_section(replace(paper, features=lacking)).paragraphs[-1]
     assert f"{lacking}, a network that has seen the labels, not a pretrained ResNet-50's features" in scouted
+    genotypes = setting_section(replace(paper, space="darts", channels=4))
+    assert "networks of 4 channels, 3 cells, of DARTS genotypes, not of NAS-Bench-101" in genotypes.paragraphs[-1]
+    assert ("networks", "4 channels, 3 cells, of DARTS genotypes") in genotypes.tables[0].rows
     note = setting_section(replace(SETTING, dataset_note="digits instead")).paragraphs[0]
     assert "Not the data set that was asked for: digits instead" in note
 

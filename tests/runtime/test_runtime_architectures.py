@@ -32,7 +32,7 @@ from raysubset.runtime.architectures import (
 )
 from raysubset.runtime.bilevel import BilevelTrial
 from raysubset.runtime.judges import SupernetJudge, TrainingJudge
-from raysubset.runtime.sides import first_pool
+from raysubset.runtime.sides import FixedSides, first_pool
 from raysubset.seeds import generator
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.bilevel import ArchitectureRecipe
@@ -269,7 +269,11 @@ def test_a_genotype_is_trained_with_auxiliary_head_and_drop_path(rows: SearchRow
 
 def counting(trial: EpochTrial, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """Return a list that fills with the rows of each subset, taken where they are handed out."""
-    service = trial._sides.selector if isinstance(trial, BilevelTrial) else trial._client
+    if isinstance(trial, BilevelTrial):
+        sides = trial._sides
+        service = sides._services[0] if isinstance(sides, FixedSides) else sides._service
+    else:
+        service = trial._client
     handed: list[np.ndarray] = []
     given = service.next
 

@@ -21,9 +21,8 @@ from raysubset.subselnet.encoder_fit import (
     EncoderOptions,
     fit_encoder,
     reconstruction_quality,
-    training_cells,
 )
-from raysubset.subselnet.graphs import canonical, cell_graphs
+from raysubset.subselnet.graphs101 import Encoded101, canonical, cell_graphs, training_cells
 
 SMALL = EncoderOptions(steps=12, batch=16, hidden=16)
 
@@ -118,12 +117,9 @@ def test_isomorphic_cells_are_not_on_both_sides(monkeypatch: pytest.MonkeyPatch)
     """60 names of 12 graphs: two held out, ten learnt from."""
     cells = list(unique_cells(4))[20:32]
     sizes: list[int] = []
-    from raysubset.subselnet import encoder_fit
-
-    made = encoder_fit.cell_graphs
-    monkeypatch.setattr(encoder_fit, "cell_graphs", lambda some: sizes.append(len(some)) or made(some))
+    monkeypatch.setattr(Encoded101, "graphs", lambda _, some: sizes.append(len(some)) or cell_graphs(some))
     fit_encoder(cells * 5, replace(SMALL, steps=1, held_out=0.2), 0)
-    assert sizes == [10, 2]
+    assert sizes == [10, 2, 10]  # learnt from, judged by, standardised over
 
 
 def test_report_is_of_the_cells_kept_apart_and_beside_the_baseline() -> None:

@@ -8,8 +8,8 @@ import pytest
 from raysubset.errors import OptionsError
 from raysubset.nas.cell101 import Cell101
 from raysubset.nas.network101 import parameter_count
-from raysubset.subselnet.encoder_fit import training_cells
 from raysubset.subselnet.folds import DRAWN_FOR_ONE, Folds, draw_folds
+from raysubset.subselnet.graphs101 import training_cells
 
 
 @pytest.fixture(scope="module")

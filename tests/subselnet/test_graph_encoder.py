@@ -11,8 +11,8 @@ import torch
 from raysubset.models.init import seeded
 from raysubset.nas.cell101 import Cell101
 from raysubset.subselnet.encoder import Form, GraphEncoder, GraphVae, Reconstruction, vae_loss
-from raysubset.subselnet.encoder_fit import training_cells
-from raysubset.subselnet.graphs import CellGraphs, cell_graphs
+from raysubset.subselnet.graphs import CellGraphs
+from raysubset.subselnet.graphs101 import cell_graphs, training_cells
 
 C3, MP = "conv3x3-bn-relu", "maxpool3x3"
 COMPLETE = ((0, 1, 1, 1), (0, 0, 1, 1), (0, 0, 0, 1), (0, 0, 0, 0))

@@ -11,8 +11,8 @@ import torch
 from raysubset.errors import ArchitectureError
 from raysubset.nas.cell101 import Cell101
 from raysubset.nas.enumerate101 import unique_cells
-from raysubset.subselnet.encoder_fit import training_cells
-from raysubset.subselnet.graphs import breadth_first, canonical, cell_graphs
+from raysubset.subselnet.graphs import breadth_first
+from raysubset.subselnet.graphs101 import canonical, cell_graphs, training_cells
 
 C1, C3, MP = "conv1x1-bn-relu", "conv3x3-bn-relu", "maxpool3x3"
 
