@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from raysubset.cli.options import Root
+
 Runs = Annotated[
     list[str],
     typer.Argument(help="Folders of runs, names under --root, or a folder full of runs.", metavar="RUN..."),
 ]
-Root = Annotated[Path, typer.Option(help="Folder of all runs.")]
 
 
 def dashboard(
