@@ -3,7 +3,8 @@
 A word names a way: "asp-loss", "asp-mixture", ... for ASP by that metric, else a selector ("adaptive-random",
 "random", "infobatch", "full", "el2n", ...). Each word is crossed with ratios and schedules, except where they
 mean nothing: "full" and "infobatch" have no ratio, a subset that is fixed once has no schedule. Adaptive random
-with the same ratio, schedule and first epoch is the baseline of the others: it consumes as many samples.
+with the same ratio, schedule and first epoch is the baseline of the others: it consumes as many samples. Sizes
+that follow a memory (schedule "adaptive") it cannot have; there its own are dynamic, which sum up to the same.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from raysubset.selection.mixture import METRICS
 from raysubset.selection.plan import SubsetPlan
 from raysubset.selection.ratio import Schedule
 
-ASP = {f"asp-{metric}": metric for metric in ("mixture", *METRICS) if metric != "random"}
+ASP = {f"asp-{metric}": metric for metric in ("mixture", "adaptive", *METRICS) if metric != "random"}
 PAPER_ORDER, PAPER_SIGMA = "012", 1 / 8
 
 
@@ -89,11 +90,17 @@ def grid(
             if is_whole(word) or (_is_fixed(word, common) and schedule != schedules[0]):
                 continue
             drawn: Schedule = "static" if _is_fixed(word, common) else schedule
-            baseline = _entrant(ADAPTIVE, ratio, drawn, common)
+            baseline = _entrant(ADAPTIVE, ratio, _of_baseline(drawn), common)
             entrants.setdefault(baseline.way.name, baseline)
-            entrant = _entrant(word, ratio, drawn, common)
-            entrants.setdefault(entrant.way.name, entrant)
+            if word != ADAPTIVE:
+                entrant = _entrant(word, ratio, drawn, common)
+                entrants.setdefault(entrant.way.name, entrant)
     return tuple(entrants.values())
+
+
+def _of_baseline(schedule: Schedule) -> Schedule:
+    """Return the sizes of adaptive random beside a schedule: it has no memory for sizes to follow."""
+    return "dynamic" if schedule == "adaptive" else schedule
 
 
 def _entrant(word: str, ratio: float, schedule: Schedule, common: Mapping[str, Any]) -> Entrant:
@@ -104,7 +111,7 @@ def _entrant(word: str, ratio: float, schedule: Schedule, common: Mapping[str, A
         method=word,
         schedule=schedule,
         ratio=ratio,
-        against="" if word == ADAPTIVE else f"{ADAPTIVE}-{schedule}-r{ratio:g}",
+        against="" if word == ADAPTIVE else f"{ADAPTIVE}-{_of_baseline(schedule)}-r{ratio:g}",
     )
     return Entrant(way, plan_of(word, ratio, schedule, common))
 

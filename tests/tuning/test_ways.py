@@ -46,6 +46,20 @@ def test_every_way_consumes_what_its_baseline_does(
     assert len(entrants) == 2 + len(ratios) * (len(schedules) * 6 + fixed)
 
 
+def test_sizes_that_follow_a_memory_are_held_against_dynamic_ones() -> None:
+    entrants = grid(("asp-adaptive", "asp-mixture"), (0.3,), ("adaptive", "dynamic"), EXACT)
+    named = {entrant.way.name: entrant for entrant in entrants}
+    assert [name for name in named if name.startswith("adaptive-random")] == ["adaptive-random-dynamic-r0.3"]
+    assert named["asp-adaptive-adaptive-r0.3"].plan.metric == "adaptive"
+    assert named["asp-mixture-adaptive-r0.3"].plan.schedule == "adaptive"
+    for entrant in entrants[1:]:
+        assert entrant.way.against == "adaptive-random-dynamic-r0.3"
+        baseline = named[entrant.way.against].plan
+        assert entrant.plan.timetable(1000, 12).costs.sum() == baseline.timetable(1000, 12).costs.sum()
+    with pytest.raises(OptionsError, match="schedule='adaptive' with selector='el2n'"):
+        grid(("el2n",), (0.3,), ("adaptive",), {**EXACT, "select_every": 1})
+
+
 def test_plans_survive_the_file() -> None:
     for entrant in (*grid(WORDS, (0.1, 0.5), ("static", "dynamic"), EXACT),
                     *ablation(ORDERS, (1 / 16, 1 / 4), (0.5, 2.0), (0.3,), "dynamic", EXACT)):  # fmt: skip
