@@ -3,10 +3,12 @@
     python tests/benchmarks/bench_subselnet.py samplers [repeats]      CPU seconds of choosing 4,000 of 40,000 rows
     python tests/benchmarks/bench_subselnet.py bank                    memory of a bank of 1 GB, written and read
     python tests/benchmarks/bench_subselnet.py hpo DATA_DIR FIT [trials epochs]
+    python tests/benchmarks/bench_subselnet.py searches DATA_DIR FIT [trials epochs]
 
 "hpo": one cell that the fit FIT (`raysubset subselnet fit`, CIFAR-10) kept unseen, TPE and ASHA over the space of
 the paper's appendix D.4, on everything and on 5 and 10 %: SubSelNet's subset, chosen once for all configurations;
-fixed random subsets (5 of each size); AUTOMATA. Winners are retrained on everything and tested once.
+fixed random subsets (5 of each size); AUTOMATA. Winners are retrained on everything and tested once. "searches":
+seconds of the searches on everything and on SubSelNet's subsets alone, one after the other on a quiet machine.
 """
 
 from __future__ import annotations
@@ -97,7 +99,7 @@ def _anonymous() -> int:
     raise RuntimeError("needs Linux")
 
 
-def hpo(data_dir: str, fit: str, trials: int, epochs: int) -> None:
+def hpo(data_dir: str, fit: str, trials: int, epochs: int, only_searches: bool = False) -> None:
     import ray
 
     from raysubset.nas.cell_model import CellModel
@@ -113,6 +115,8 @@ def hpo(data_dir: str, fit: str, trials: int, epochs: int) -> None:
     ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     full_s = None
     for name, plan, draw in _plans(fit, cell):
+        if only_searches and not name.startswith(("full", "subselnet")):
+            continue
         with tempfile.TemporaryDirectory() as root:
             started = perf_counter()
             found = rs.tune(
@@ -122,13 +126,13 @@ def hpo(data_dir: str, fit: str, trials: int, epochs: int) -> None:
                 plan=plan,
                 recipe=rs.Recipe(epochs=epochs, batch_size=64, flip=0.5),
                 trials=trials,
-                retrain=1,
+                retrain=0 if only_searches else 1,
                 seed=info.seed + draw,  # a fit serves the split of its own seed alone
                 name="hpo",
                 root=root,
             )
             search_s = perf_counter() - started
-            result = found.retrain()
+            result = "not" if only_searches else found.retrain()
         full_s = search_s if full_s is None else full_s
         print(f"{name}: search {search_s:.1f} s ({full_s / search_s:.2f} x), retrained {result}", flush=True)
 
@@ -155,4 +159,4 @@ if __name__ == "__main__":
     elif what == "bank":
         bank()
     else:
-        hpo(*rest[:2], *(int(text) for text in (rest[2:] or ["16", "27"])))
+        hpo(*rest[:2], *(int(text) for text in (rest[2:] or ["16", "27"])), only_searches=what == "searches")
