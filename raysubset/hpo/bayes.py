@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from raysubset.hpo.encode import Encoding, Vectors
 from raysubset.hpo.history import History, Point
+from raysubset.hpo.one_thread import one_thread
 from raysubset.hpo.proposer import RandomProposer
 from raysubset.hpo.regressors import fit_process, standardised
 from raysubset.hpo.space import Space
@@ -46,6 +47,7 @@ class BayesProposer:
     seed: int
     startup: int = 10
 
+    @one_thread()
     def propose(self, history: History, draw: int, rung: int) -> Point:
         """Return a point. Cost: O(n^3)."""
         informed = history.informed_rung(self.startup)

@@ -29,6 +29,7 @@ from raysubset.errors import UnknownNameError
 from raysubset.hpo.acquisition import best_new, expected_improvement
 from raysubset.hpo.encode import Encoding, Vectors
 from raysubset.hpo.history import History, Point
+from raysubset.hpo.one_thread import one_thread
 from raysubset.hpo.proposer import RandomProposer
 from raysubset.hpo.regressors import SURROGATES, Regressor, Surrogate, fit_regressor, standardised
 from raysubset.hpo.space import Space
@@ -167,6 +168,7 @@ class HyperTuneProposer:
         if self.surrogate not in SURROGATES:
             raise UnknownNameError.of("surrogate", self.surrogate, SURROGATES)
 
+    @one_thread()
     def propose(self, history: History, draw: int, rung: int) -> Point:
         """Return a point. Cost: see `fidelity_weights`; the search of the space takes 50 ms with a forest."""
         rng = generator(self.seed, draw, "hyper-tune")
