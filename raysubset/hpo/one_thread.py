@@ -13,6 +13,7 @@ from contextlib import contextmanager
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Hold BLAS and OpenMP of this process to one thread, as a context or a decorator. Cost: 1 ms."""
+    import scipy.linalg  # noqa: F401  # brings a BLAS of its own, and only what is loaded can be held
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
