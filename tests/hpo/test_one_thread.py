@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import scipy.linalg  # noqa: F401  # its BLAS is loaded before a test sets its threads
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from raysubset.hpo import bayes, surrogate
