@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -61,3 +64,16 @@ def test_what_was_set_is_set_again_after_a_fault() -> None:
             failing()
         assert threads() == {2}
     assert seen == [{1}]
+
+
+def test_the_first_call_of_a_process_is_held_too() -> None:
+    """What is imported by the first proposal must not begin with threads of its own."""
+    program = (
+        "from threadpoolctl import threadpool_info\n"
+        "from raysubset.hpo.one_thread import one_thread\n"
+        "with one_thread():\n"
+        "    import scipy.linalg\n"
+        "    assert {p['num_threads'] for p in threadpool_info() if p['user_api'] == 'blas'} == {1}\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
