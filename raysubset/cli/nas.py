@@ -81,23 +81,31 @@ class Judging:
     candidates: Annotated[int | None, Option(help="Cells judged (default: the preset's).")] = None
     finalists: Annotated[
         int | None,
-        Option(help="Best cells by a supernet that are then trained by themselves (default: the preset's)."),
+        Option(
+            help="Best cells by a supernet that are then trained by themselves (default: the preset's; 0 for a "
+            "selector that wants evidence gathered beforehand, which such cells have none of)."
+        ),
     ] = None
     objective: Annotated[Objective, Option(help="What random and evolution judge by.")] = "training"
     statistics: Annotated[Statistics, Option(help="BatchNorm's while a path is judged.")] = "batch"
     score: Annotated[Score, Option(help="What judges a cell, on validation rows.")] = "accuracy"
 
-    def over(self, preset: CandidateOptions) -> CandidateOptions:
+    def over(self, preset: CandidateOptions, plan: SubsetPlan) -> CandidateOptions:
         """Return a preset's options with those that were said in their place."""
         return replace(
             preset,
             strategy=self.strategy or preset.strategy,
             count=preset.count if self.candidates is None else self.candidates,
-            finalists=preset.finalists if self.finalists is None else self.finalists,
+            finalists=self._finalists(preset, plan),
             objective=self.objective,
             statistics=self.statistics,
             score=self.score,
         )
+
+    def _finalists(self, preset: CandidateOptions, plan: SubsetPlan) -> int:
+        if self.finalists is not None:
+            return self.finalists
+        return 0 if plan.habits.informed_at_start else preset.finalists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +169,7 @@ def nas(
     loaded = source.read(which.console, preset.limit).shrunk(preset.shrink)
     bench = _table(table, source.data_dir, space, loaded)
     options = sizes.over(preset.options if is_coloured(loaded) else for_digits(preset.options))
-    options["candidates"] = judging.over(options.get("candidates", CandidateOptions()))
+    options["candidates"] = judging.over(options.get("candidates", CandidateOptions()), plan)
     name = which.called(space, algo, run_label(loaded, source.data))
     experiment = NasExperiment(name=name, space=space, algo=algo, plan=plan, split=split, seed=seed, **options)
     run = _opened(experiment, loaded, which, rows.read())

@@ -34,7 +34,7 @@ from raysubset.tuning.followers import Followers, followers_of
 from raysubset.tuning.jobs import Jobs
 from raysubset.tuning.metrics import StageMetrics
 from raysubset.tuning.opening import Drive, open_search, stage_ladder
-from raysubset.tuning.population import OwnNames, checkpoints_kept, search_algorithm
+from raysubset.tuning.population import checkpoints_kept, name_keepers, search_algorithm
 from raysubset.tuning.recorder import Listener, Recorder
 from raysubset.tuning.runner import StageSetting
 from raysubset.tuning.scheduler import SearchScheduler
@@ -119,7 +119,7 @@ def run_stage(
     note_stage(folder, stage, planned)
     source = SearchSource(jobs, hears=drive.scheduler is not None)
     scheduler = drive.scheduler or SearchScheduler(jobs, followers.faults)
-    callbacks = [OwnNames(source), *followers.callbacks]
+    callbacks = [*name_keepers(source, scheduler), *followers.callbacks]
     trials: list[Trial] = []
     cause = ""
     try:

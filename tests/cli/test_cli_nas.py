@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from raysubset.cli.app import run
+from raysubset.cli.nas import Judging
+from raysubset.nas_experiment import CandidateOptions
+from raysubset.selection.plan import SubsetPlan
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +95,11 @@ def test_a_ratio_that_empties_a_side_is_refused_before_anything_runs(capsys: pyt
 def test_a_search_by_the_table_needs_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["nas", "--data", "embedded", "--algo", "random", "--objective", "table", "--name", "t"]) == 2
     assert "needs --table FILE" in capsys.readouterr().err
+
+
+def test_finalists_are_the_presets_unless_the_selector_wants_evidence_they_have_none_of() -> None:
+    preset = CandidateOptions(finalists=6)
+    assert Judging().over(preset, SubsetPlan()).finalists == 6
+    assert Judging(finalists=2).over(preset, SubsetPlan()).finalists == 2
+    assert Judging().over(preset, SubsetPlan(selector="proxy-data-p1")).finalists == 0
+    assert Judging(finalists=2).over(preset, SubsetPlan(selector="proxy-data-p1")).finalists == 2  # refused later
