@@ -79,7 +79,9 @@ class Compared:
     @property
     def words(self) -> Sequence[str]:
         """The ways by name."""
-        return PAPER_WAYS if self.compare in (None, ALL) else names(str(self.compare))
+        if self.compare is None:
+            return PAPER_WAYS
+        return [way for word in names(self.compare) for way in (PAPER_WAYS if word == ALL else (word,))]
 
     @property
     def ratios(self) -> Sequence[float]:

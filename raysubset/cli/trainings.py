@@ -86,7 +86,7 @@ class TrainingOptions:
         Option(help=f"Epochs (default: by data and device; preset small {SMALL_EPOCHS}, paper {PAPER_EPOCHS})."),
     ] = None
     recipe: Annotated[
-        list[str] | None, Option(help="NAME=VALUE, an option of the recipe such as lr=0.05; may be repeated.")
+        list[str] | None, Option(help="NAME=VALUE, an option of the recipe such as lr=0.05, precision=bfloat16; may be repeated.")
     ] = None
     concurrency: Concurrency = 0
     seeds: Annotated[
@@ -103,7 +103,8 @@ class TrainingOptions:
         """Return how is trained: as data and preset suggest, what was said in its place.
 
         Raises:
-            OptionsError: An option of the recipe is unknown or out of range.
+            UnknownNameError: The recipe has no option of a name that was said.
+            OptionsError: Its value is out of range.
         """
         usual = {"paper": PAPER_EPOCHS, "small": SMALL_EPOCHS}.get(preset or "")
         recipe = recipe_for(data, sizes, self.epochs or usual)
@@ -111,7 +112,7 @@ class TrainingOptions:
         if preset == "paper":  # of its appendix: SGD .1/.9, weight decay 5e-4, cosine to 1e-5, batches of 128
             given = {"batch_size": 128, "lr_min": 1e-5, **given}
         batch = given.get("batch_size", recipe.batch_size)
-        return recipe.with_config({"lr": recipe.lr * batch / SCALED_BATCH, **given})
+        return recipe.with_options({"lr": recipe.lr * batch / SCALED_BATCH, **given})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

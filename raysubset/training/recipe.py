@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
-from raysubset.errors import OptionsError, SearchSpaceError
+from raysubset.errors import OptionsError, SearchSpaceError, UnknownNameError
 
 Optimizer = Literal["sgd", "adam", "rmsprop"]
 LrSchedule = Literal["constant", "cosine", "step", "multistep"]
@@ -154,7 +154,19 @@ class Recipe:
                 f"A recipe has no tunable {', '.join(map(repr, unknown))}. "
                 f"Tunable: {', '.join(sorted(self.tunable()))}."
             )
-        return replace(self, **config)
+        return self.with_options(config)
+
+    def with_options(self, options: Mapping[str, Any]) -> Self:
+        """Return this recipe with other values of any of its fields, as a person names them.
+
+        Raises:
+            UnknownNameError: A name is no field; lists those there are.
+            OptionsError: A value out of range.
+        """
+        known = {field.name for field in fields(self)}
+        for name in sorted(set(options) - known):
+            raise UnknownNameError.of("option of a recipe", name, known)
+        return replace(self, **options)
 
 
 def _plain(value: Any, kind: type | None) -> Any:

@@ -23,6 +23,14 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return int(stop.value.code or 0), " ".join(out.split()), " ".join(err.split())
 
 
+def test_all_may_stand_beside_other_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(
+        capsys, "train", *DATA, "--compare", "all,asp-adaptive", "--recipe", "channels_last=true", "--dry-run"
+    )
+    assert code == 0, err
+    assert {"full", "infobatch", "asp-mixture-dynamic-r0.1", "asp-adaptive-dynamic-r0.1"} <= set(out.split())
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -33,6 +41,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["train", "--selector", "aps"], "Did you mean 'asp'?"),
         (["train", "--compare", "asp-los"], "asp-los"),
         (["train", "--compare", "asp-loss,asp-loss"], "each once"),
+        (["train", "--compare", "all,asp-loss"], "each once"),
         (["train", "--compare", "asp-loss", "--option", "a=1"], "ways that are compared have none"),
         (["train", "--recipe", "lr=-1"], "lr=-1"),
         (["train", "--recipe", "speed=1"], "speed"),

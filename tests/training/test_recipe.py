@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysubset.errors import OptionsError, SearchSpaceError
+from raysubset.errors import OptionsError, SearchSpaceError, UnknownNameError
 from raysubset.training.recipe import Recipe
 
 
@@ -125,6 +125,15 @@ def test_execution_is_not_tunable() -> None:
     assert not Recipe.tunable() & {"precision", "channels_last", "schedule_unit"}
     with pytest.raises(SearchSpaceError, match="'precision'"):
         Recipe().with_config({"precision": "bfloat16"})
+
+
+def test_options_reach_every_field() -> None:
+    recipe = Recipe(lr=0.3).with_options({"precision": "bfloat16", "channels_last": True, "epochs": 4})
+    assert (recipe.precision, recipe.channels_last, recipe.epochs, recipe.lr) == ("bfloat16", True, 4, 0.3)
+    with pytest.raises(UnknownNameError, match="option of a recipe 'learn_rate'.*batch_size"):
+        recipe.with_options({"learn_rate": 0.1})
+    with pytest.raises(OptionsError, match="precision"):
+        recipe.with_options({"precision": "float16"})
 
 
 @given(lr=st.floats(1e-6, 10), momentum=st.floats(0, 0.999), batch_size=st.integers(1, 4096))
