@@ -27,7 +27,7 @@ if __name__ == "__main__":
     try:
         main(["subselnet", "fit", *given, *([] if "--name" in given else ["--name", name])])
     except SystemExit as done:  # every command ends so
-        if done.code:
+        if done.code or "--help" in given:
             raise
     root = Path(option(given, "--root", os.environ.get("RAYSUBSET_ROOT", "runs")))
     where = ["--data-dir", option(given, "--data-dir", "")] if "--data-dir" in given else []

@@ -91,6 +91,18 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     assert not runner or re.search(r"[1-9]\d* passed", done.stdout)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("script", [*PIPELINES])
+def test_help_of_a_pipeline_is_all_that_happens(script: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "pipelines" / script), "--help"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: " in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("page", "line"), named(OURS))
 def test_a_command_is_one_that_the_program_takes(page: Path, line: str) -> None:
     words = [word for word in shlex.split(line, comments=True) if word != "..."]

@@ -69,6 +69,17 @@ def test_importing_the_package_is_light() -> None:
 
 
 @pytest.mark.slow
+def test_a_training_process_brings_only_what_it_needs() -> None:
+    code = (
+        "import sys, raysubset.tuning.trainable, raysubset.tuning.team\n"
+        "needless = {'scipy', 'sklearn', 'matplotlib', 'triton', 'torch._dynamo'} & set(sys.modules)\n"
+        "assert not needless, needless"
+    )
+    checked = run(sys.executable, "-c", code)
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.slow
 def test_every_public_name_loads_and_is_documented() -> None:
     code = "import raysubset as rs\nfor name in rs.__all__:\n    assert getattr(rs, name).__doc__, name\n"
     checked = run(sys.executable, "-c", code)

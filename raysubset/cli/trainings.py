@@ -86,7 +86,8 @@ class TrainingOptions:
         Option(help=f"Epochs (default: by data and device; preset small {SMALL_EPOCHS}, paper {PAPER_EPOCHS})."),
     ] = None
     recipe: Annotated[
-        list[str] | None, Option(help="NAME=VALUE, an option of the recipe such as lr=0.05, precision=bfloat16; may be repeated.")
+        list[str] | None,
+        Option(help="NAME=VALUE, an option of the recipe such as lr=0.05, precision=bfloat16; may be repeated."),
     ] = None
     concurrency: Concurrency = 0
     seeds: Annotated[

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from raysubset.models.mode import evaluation_mode
 
@@ -16,6 +15,8 @@ def forward_flops(model: nn.Module, input_shape: tuple[int, ...]) -> float:
 
     Cost: one forward pass of two rows of zeros.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # brings triton, a tenth of a second
+
     parameter = next(model.parameters())
     rows = torch.zeros((2, *input_shape), dtype=parameter.dtype, device=parameter.device)
     with evaluation_mode(model), torch.inference_mode(), FlopCounterMode(display=False) as counter:
