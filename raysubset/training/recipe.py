@@ -75,8 +75,8 @@ class Recipe:
         gradient_clip: Longest gradient (2-norm over all parameters) that a step takes; longer ones are shortened
             to it, 0 shortens none.
         precision: "float32", or "bfloat16": autocast, weights and loss stay float32. For GPUs and for CPUs with
-            bfloat16 instructions (with AMX, one core: ResNet-8 1.5 to 1.8 times float32's images a second, ResNet-20
-            1.9, LeNet 1.1); without them it is several times slower than float32.
+            bfloat16 instructions (with AMX, one core: ResNet-8 trains 1.5 to 1.8 times as many images a second,
+            ResNet-20 1.9, LeNet 1.1 times); without them it is several times slower than float32.
         channels_last: Keep images and convolutions in NHWC order; often faster, and rounds differently.
 
     Raises:
