@@ -31,6 +31,9 @@ def test_only_what_was_measured_is_told() -> None:
     assert "train_loss" not in told
     assert "val_loss" not in told
     assert (told["val_accuracy"], told["rung"], told["samples_consumed"]) == (0.5, 1.0, 100.0)
+    regression = scalars(record(val_loss=0.5, val_rmse=0.75, val_r2=-0.25))
+    assert (regression["val_rmse"], regression["val_r2"]) == (0.75, -0.25)
+    assert "val_accuracy" not in regression
 
 
 # ------------------------------------------------------------------ TensorBoard
