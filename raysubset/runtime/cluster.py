@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,11 +19,11 @@ from ray._private.services import canonicalize_bootstrap_address
 from ray._raylet import AuthenticationTokenLoader, Config, GcsClient  # type: ignore[attr-defined]
 
 from raysubset.errors import NoClusterError
+from raysubset.runtime.reach import probe
 
 # raysubset/<run's folder>/<session>/<shard>; of a loop of one's own raysubset/<fingerprint of its data>/<shard>
 _SELECTOR = re.compile(r"raysubset/(?P<folder>.+?)(/[0-9a-f]{32})?(/\d+)?")
 _TRIAL = re.compile(r"(.+\.)?SubsetTrainable|with_parameters\.<locals>\._Inner")  # as Tune wraps it
-PROBE_S = 5.0  # for a TCP connection; Ray itself tries for more than a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +123,7 @@ def _reachable(address: str | None) -> str:
     wanted = address or os.environ.get("RAY_ADDRESS") or "auto"
     try:
         found = str(canonicalize_bootstrap_address(wanted) or "")
-        host, _, port = found.rpartition(":")
-        socket.create_connection((host, int(port)), timeout=PROBE_S).close()
+        probe(found)
     except (OSError, ValueError) as error:
         raise NoClusterError(
             f"No Ray cluster at {wanted!r}: {_first_line(error)}. Needed is the head's host:port (mostly 6379), "

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address
 
 from raysubset.errors import ClusterError, WaitingWarning
+from raysubset.runtime.reach import probe
 
 SELECTOR_GPU_SHARE = 0.05  # of one GPU, set aside before trials share the rest
 LEADER_CPUS = 0.0001  # of the Tune actor of a team, which only waits: the least that Ray can tell apart
@@ -53,7 +55,7 @@ def ray_session(dashboard: bool = False, teams: bool = False) -> Iterator[None]:
         teams: Trials have several workers: the instance must have a dashboard.
 
     Raises:
-        ClusterError: It has none.
+        ClusterError: It has none; or no instance answers where Ray expects one.
     """
     if ray.is_initialized():
         if teams:
@@ -61,6 +63,7 @@ def ray_session(dashboard: bool = False, teams: bool = False) -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
+    _refuse_a_dead_instance(address)
     ray.init(
         address=address,
         include_dashboard=None if address else dashboard or teams,
@@ -73,6 +76,23 @@ def ray_session(dashboard: bool = False, teams: bool = False) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _refuse_a_dead_instance(address: str | None) -> None:
+    """See that the instance which Ray would join, if any, is there."""
+    if address == "local" or "://" in (address or ""):
+        return
+    found = address
+    try:
+        found = canonicalize_bootstrap_address(address)  # type: ignore[arg-type]  # None: what `ray start` noted here
+        if found:
+            probe(found)
+    except (OSError, ValueError) as error:
+        source = "RAY_ADDRESS names it" if address else "`ray start` noted it on this machine"
+        raise ClusterError(
+            f"No Ray instance answers at {found} ({source}): {error}. If it has ended, `ray stop` removes "
+            "the note; RAY_ADDRESS=HOST:PORT names another one, RAY_ADDRESS=local starts one for this run."
+        ) from error
 
 
 def _require_dashboard(timeout_s: int = 20) -> None:

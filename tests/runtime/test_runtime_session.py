@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 
 import pytest
+import ray
 
 from raysubset.errors import ClusterError
-from raysubset.runtime.session import SELECTOR_GPU_SHARE, plan_slots, told_apart, usable
+from raysubset.runtime.session import SELECTOR_GPU_SHARE, plan_slots, ray_session, told_apart, usable
 
 GRAIN = 10_000  # Ray counts a resource in units of 0.0001
 
@@ -132,3 +134,19 @@ cluster.shutdown()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("named", "source"), [(True, "RAY_ADDRESS names it"), (False, "`ray start` noted it")])
+def test_an_instance_that_is_gone_is_said_at_once(
+    named: bool, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if named:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    monkeypatch.setattr("ray._private.utils.read_ray_address", lambda temp_dir=None: f"127.0.0.1:{port}")
+    said = rf"No Ray instance answers at \S+:{port} .{source}.*`ray stop`"  # by the address of the machine
+    with pytest.raises(ClusterError, match=said), ray_session():
+        pytest.fail("there is nothing to join")
+    assert not ray.is_initialized()
