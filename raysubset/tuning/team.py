@@ -79,7 +79,7 @@ class TrainRun:
         from ray.train.torch import TorchConfig, TorchTrainer
 
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(POLL_S))
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # an actor for what Tune saves
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # Tune saves the trial
         setting, slots = self._setting, self._setting.slots
         resources = {"CPU": slots.cpus, **({"GPU": slots.gpus} if setting.gpu else {})}
         try:
