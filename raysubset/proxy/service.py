@@ -25,7 +25,10 @@ from raysubset.selection.protocol import Context
 
 
 class UnknownTrialError(SelectorError):
-    """The selector has no such trial: it was never opened, was closed, or the selector was restarted."""
+    """The selector has no such trial, or not what was recorded of it.
+
+    It was never opened, was closed or opened anew by somebody else, or the selector was restarted.
+    """
 
 
 class SelectorService:
@@ -86,9 +89,18 @@ class SelectorService:
         """Take in what a trial's model says of the pool, see `SubsetStream.observe`."""
         self._stream(trial).observe(epoch, outputs)
 
-    def next(self, trial: str, epoch: int) -> EpochSubset:
-        """Return the rows of an epoch, see `SubsetStream.next`."""
-        stream = self._stream(trial)
+    def next(self, trial: str, epoch: int, recorded: int = -1) -> EpochSubset:
+        """Return the rows of an epoch, see `SubsetStream.next`.
+
+        Args:
+            trial: An open one.
+            epoch: Planned, not before the one that was served last.
+            recorded: The last epoch that the caller has recorded, -1 if it does not say.
+
+        Raises:
+            UnknownTrialError: The trial is not open, or was opened anew since that epoch.
+        """
+        stream = self._stream(trial, recorded)
         subset = stream.next(epoch)
         if self._tally is not None:
             self._tally.count(trial, stream.spec, subset)
@@ -102,9 +114,9 @@ class SelectorService:
         """Hear a trial's validation loss; trials that share are weighed by it, see `SubsetPlan.shared_weight`."""
         self._stream(trial).loss = float(loss)
 
-    def state(self, trial: str) -> dict[str, Any]:
-        """Return a trial's state for its checkpoint."""
-        return self._stream(trial).state()
+    def state(self, trial: str, recorded: int = -1) -> dict[str, Any]:
+        """Return a trial's state for its checkpoint; ``recorded`` as in `next`."""
+        return self._stream(trial, recorded).state()
 
     def close(self, trial: str) -> None:
         """Forget a trial, but for what it shares; forgetting one that is not there is fine."""
@@ -146,9 +158,9 @@ class SelectorService:
         state, self._tally = self._tally.state(), None
         return state
 
-    def contribution(self, trial: str) -> dict[str, Any] | None:
+    def contribution(self, trial: str, recorded: int = -1) -> dict[str, Any] | None:
         """Return what an open trial shares as of now, as part of a `shared_state`; None if that is nothing yet."""
-        self._stream(trial)
+        self._stream(trial, recorded)
         self._learn(trial)
         return self._shared.contribution(trial)
 
@@ -177,9 +189,15 @@ class SelectorService:
         """Return the open trials in order of opening."""
         return tuple(self._streams)
 
-    def _stream(self, trial: str) -> SubsetStream:
+    def _stream(self, trial: str, recorded: int = -1) -> SubsetStream:
         if trial not in self._streams:
             raise UnknownTrialError(
                 f"Trial {trial!r} is not open at the selector; {len(self._streams)} others are."
             )
-        return self._streams[trial]
+        stream = self._streams[trial]
+        if stream.recorded < recorded:
+            raise UnknownTrialError(
+                f"Trial {trial!r} has recorded epoch {recorded}, of which the selector knows nothing (its last is "
+                f"{stream.recorded}): somebody has opened the trial anew."
+            )
+        return stream

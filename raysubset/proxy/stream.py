@@ -78,6 +78,7 @@ class SubsetStream:
             own state alone, and the prior is part of that.
 
     Attributes:
+        recorded: The last epoch whose signals came, -1 before the first.
         epochs_recorded: Those whose signals the memory is made of, also before a `handed_on`.
         loss: The trial's validation loss when it was last judged, None before.
 
@@ -96,7 +97,7 @@ class SubsetStream:
         self._outputs: tuple[int, Outputs] | None = None
         self._adaptation = Adaptation(spec.plan, self.timetable, len(pool)) if spec.plan.learns else None
         self._active: EpochSubset | None = None
-        self._recorded = -1
+        self.recorded = -1
 
     def observe(self, epoch: int, outputs: Outputs) -> None:
         """Take in what the trial's model says of every row before ``epoch``.
@@ -160,7 +161,7 @@ class SubsetStream:
     @property
     def _remembers_more(self) -> bool:
         """True if rows are known from before epoch 0: from earlier trials, or from what was `handed_on`."""
-        handed = self.spec.plan.habits.evidence == "memory" and self.epochs_recorded > self._recorded + 1
+        handed = self.spec.plan.habits.evidence == "memory" and self.epochs_recorded > self.recorded + 1
         return self._prior is not None or handed
 
     def _select(self, epoch: int, metric: str, size: int) -> Selection:
@@ -231,14 +232,14 @@ class SubsetStream:
 
     def record(self, epoch: int, signals: EpochSignals) -> bool:
         """Remember an epoch's signals; returns False (and changes nothing) if that epoch was recorded already."""
-        if epoch <= self._recorded:
+        if epoch <= self.recorded:
             return False
         if self._adaptation is not None:
             size = self._adaptation.informed_size(epoch)
             probe = self._probe(int(self.timetable.chosen_at[epoch]), size) if size else None
             self._adaptation.learn(epoch, self.memory, signals, probe)
         self.memory.record(epoch, signals)
-        self._recorded = epoch
+        self.recorded = epoch
         self.epochs_recorded += 1
         return True
 
@@ -251,7 +252,7 @@ class SubsetStream:
         active = self._active
         return {
             "memory": self.memory.state(),
-            "recorded": self._recorded,
+            "recorded": self.recorded,
             "prior": None if self._prior is None else self._prior.state(),
             "epochs_recorded": self.epochs_recorded,
             "loss": self.loss,
@@ -278,14 +279,14 @@ class SubsetStream:
         memory = ProxyMemory.from_state(state["memory"], self.spec.plan.memory)
         if len(memory) != len(self.memory):
             raise SelectorError(f"The saved memory has {len(memory)} rows, this pool has {len(self.memory)}.")
-        self.memory, self._recorded, self._active = memory, int(state["recorded"]), None
+        self.memory, self.recorded, self._active = memory, int(state["recorded"]), None
         self._prior = None if (prior := state.get("prior")) is None else Prior.from_state(prior)
         self.epochs_recorded, self.loss = int(state.get("epochs_recorded", 0)), state.get("loss")
         if self._adaptation is not None:
             self._adaptation = Adaptation(self.spec.plan, self.timetable, len(memory))
             if (learnt := state.get("adaptation")) is not None:
                 self._adaptation.restore(learnt)
-            elif self._recorded >= 0 and self.spec.plan.schedule == "adaptive":
+            elif self.recorded >= 0 and self.spec.plan.schedule == "adaptive":
                 raise SelectorError("This state does not say what was spent, which schedule='adaptive' must know.")
         if (active := state["active"]) is not None:
             selection = Selection(

@@ -1,10 +1,10 @@
 """Back-pressure: how far a trial may run ahead of a selector that lags.
 
 `record` does not wait, so a trial could send epoch after epoch into the mailbox of a selector that is busy. Here a
-trial has at most one epoch under way: it waits with the second until the first has been taken in. And since Ray
-runs one caller's calls in order, `next` is answered from all that the trial has recorded: it is the trial that
-waits, never the memory that is old. An epoch still under way when the next one is asked for is counted as stale;
-so is the time that trials were held up in `record`.
+trial has at most one epoch under way: it waits with the second until the first has been taken in. What it asks for
+is answered from all that it has recorded (see `runtime.client`): it is the trial that waits, never the memory that
+is old. An epoch still under way when the next one is asked for is counted as stale; so is the time that trials
+were held up in `record`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ class Backlog:
     def sent(self, trial: str, record: ray.ObjectRef[Any]) -> None:
         """Take note of a record under way; wait for the trial's last one first.
 
-        A record that failed counts as taken in: its selector was restarted, and whoever asks it for something next
-        hears of that.
+        One that failed counts as taken in: the selector knows nothing of it, and says so when it is asked next.
         """
         if self._lags(trial):
             started = perf_counter()
@@ -57,6 +56,7 @@ class Backlog:
         """Say whether the trial's last record is still under way."""
         return trial in self._under_way and not ray.wait([self._under_way[trial]], timeout=0)[0]
 
-    def forget(self, trial: str) -> None:
-        """Let go of a closed trial."""
-        self._under_way.pop(trial, None)
+    def settle(self, trial: str) -> None:
+        """Wait until nothing of the trial is under way, well taken in or not."""
+        if trial in self._under_way:
+            ray.wait([self._under_way.pop(trial)])

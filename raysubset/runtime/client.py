@@ -1,9 +1,11 @@
 """How a trial talks to its selector: in this process, or over Ray.
 
-`SelectorService` itself is the in-process client. `RaySelector` speaks to a service inside an actor and hides
-its faults: `record` is fire and forget, and since Ray runs one caller's calls in order, the next `next` sees it.
-If the actor died and came back empty, the client opens its trials again and replays the signals recorded since
-their last saved state, so the subsets go on as if nothing had happened.
+`SelectorService` itself is the in-process client. `RaySelector` speaks to a service inside an actor and hides its
+faults. `record` does not wait. Ray runs one caller's calls in order, but for those that it sends again after a
+connection broke, so every question says how much the trial has recorded. An actor that does not know all of it,
+because a record is late, because it died and came back empty, or because another process opened the same trial, is
+told again: the client opens its trial anew and replays the signals recorded since their last saved state, and the
+subsets go on as if nothing had happened.
 
 Trials that share their memories leave something behind when they are closed: the client keeps that too, and gives
 it back to a restarted actor. What a trial was told when it was opened is part of its state, which the client
@@ -88,6 +90,11 @@ class _Opened:
     loss: float | None = None
     last_epoch: int = -1
 
+    @property
+    def recorded(self) -> int:
+        """The last epoch recorded since the saved state, -1 if none was."""
+        return self.since[-1][0] if self.since else -1
+
 
 class RaySelector:
     """A `SelectorClient` over an actor.
@@ -124,32 +131,32 @@ class RaySelector:
 
     def open(self, trial: str, spec: StreamSpec, state: Mapping[str, Any] | None = None) -> None:
         """Start (or restart) a trial's stream, see `SelectorService.open`."""
+        self._backlog.settle(trial)  # what it recorded before must not come after this
         self._opened[trial] = _Opened(spec, state)
-        self._get(self._open(trial))
+        self._open(trial)
         if state is None and spec.plan.shares_memory:
             while self._give_back():  # the actor died before it could tell the trial
-                self._get(self._open(trial))
+                self._open(trial)
             self.state(trial)  # what the trial was told: a restarted actor would tell it something else
 
-    def _open(self, trial: str) -> ray.ObjectRef[Any]:
+    def _open(self, trial: str) -> None:
         opened = self._opened[trial]
         if opened.spec.plan.needs_pool and self._known is not None:
-            self._actor.provide.remote(self._key, self._known)
+            self._get(self._actor.provide.remote(self._key, self._known))
         if opened.spec.plan.shares_memory:
             self._give_back()
-        reference: ray.ObjectRef[Any] = self._actor.open.remote(trial, opened.spec, opened.state)
-        return reference
+        self._get(self._actor.open.remote(trial, opened.spec, opened.state))
 
     def observe(self, trial: str, epoch: int, outputs: Outputs) -> None:
-        """Send what a trial's model says of the pool and return at once; see `SelectorService.observe`."""
+        """Send what a trial's model says of the pool; see `SelectorService.observe`."""
         if trial in self._opened:
             self._opened[trial].outputs = (epoch, outputs)
-        self._actor.observe.remote(trial, epoch, outputs)
+        self._ask(trial, "observe", trial, epoch, outputs)
 
     def next(self, trial: str, epoch: int) -> EpochSubset:
         """Return the rows of an epoch, see `SelectorService.next`."""
         self._backlog.asked(trial)
-        subset: EpochSubset = self._ask(trial, "next", trial, epoch)
+        subset: EpochSubset = self._ask(trial, "next", trial, epoch, self._recorded(trial))
         if trial in self._opened:
             self._opened[trial].last_epoch = epoch
         return subset
@@ -161,14 +168,14 @@ class RaySelector:
         self._backlog.sent(trial, self._actor.record.remote(trial, epoch, signals))
 
     def rate(self, trial: str, loss: float) -> None:
-        """Send a trial's validation loss and return at once; see `SelectorService.rate`."""
+        """Send a trial's validation loss; see `SelectorService.rate`."""
         if trial in self._opened:
             self._opened[trial].loss = loss
-        self._actor.rate.remote(trial, loss)
+        self._ask(trial, "rate", trial, loss)
 
     def state(self, trial: str) -> dict[str, Any]:
         """Return a trial's state, see `SelectorService.state`; the log up to here is dropped."""
-        state: dict[str, Any] = self._ask(trial, "state", trial)
+        state: dict[str, Any] = self._ask(trial, "state", trial, self._recorded(trial))
         if trial in self._opened:
             opened = self._opened[trial]
             opened.state, opened.since = state, []
@@ -180,10 +187,10 @@ class RaySelector:
         """Forget a trial, here and at the actor, but for what it shares."""
         if trial in self._opened and self._opened[trial].spec.plan.shares_memory:
             with suppress(SelectorError):  # the actor is gone for good: whoever asks it for something will hear
-                if contribution := self._ask(trial, "contribution", trial):
+                if contribution := self._ask(trial, "contribution", trial, self._recorded(trial)):
                     self._left[trial] = contribution
         self._opened.pop(trial, None)
-        self._backlog.forget(trial)
+        self._backlog.settle(trial)
         self._actor.close.remote(trial)
 
     def _give_back(self) -> bool:
@@ -198,8 +205,11 @@ class RaySelector:
         self._left = {trial: left for trial, left in self._left.items() if trial in held}
         return bool(lost)
 
+    def _recorded(self, trial: str) -> int:
+        return self._opened[trial].recorded if trial in self._opened else -1
+
     def _ask(self, trial: str, method: str, *arguments: Any) -> Any:
-        """Call a method; if a restarted actor does not know the trial, tell it again and ask once more."""
+        """Call a method; if the actor does not know all of the trial, tell it again and ask once more."""
         try:
             return self._get(getattr(self._actor, method).remote(*arguments))
         except UnknownTrialError:
@@ -209,7 +219,8 @@ class RaySelector:
             return self._get(getattr(self._actor, method).remote(*arguments))
 
     def _reopen(self, trial: str) -> None:
-        """Tell a restarted actor what it knew: a refresh must see the memory it saw the first time."""
+        """Tell an actor what it knew: a refresh must see the memory it saw the first time. Waits for each step."""
+        self._backlog.settle(trial)  # a late record must not come between those that are replayed
         opened = self._opened[trial]
         self._open(trial)
         observed = -1 if opened.outputs is None else opened.outputs[0]
@@ -217,13 +228,13 @@ class RaySelector:
         replay = dict(opened.since)
         for epoch in sorted({*replay, *([observed] if observed >= 0 else [])}):
             if epoch == observed and opened.outputs is not None:
-                self._actor.observe.remote(trial, *opened.outputs)
+                self._get(self._actor.observe.remote(trial, *opened.outputs))
             if not looks or observed <= epoch <= opened.last_epoch:  # older outputs are gone, their subsets unused
-                self._actor.next.remote(trial, epoch)
+                self._get(self._actor.next.remote(trial, epoch))
             if epoch in replay:
-                self._actor.record.remote(trial, epoch, replay[epoch])
+                self._get(self._actor.record.remote(trial, epoch, replay[epoch]))
         if opened.loss is not None:
-            self._actor.rate.remote(trial, opened.loss)
+            self._get(self._actor.rate.remote(trial, opened.loss))
 
     @staticmethod
     def _get(reference: ray.ObjectRef[Any]) -> Any:

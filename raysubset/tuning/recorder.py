@@ -94,7 +94,8 @@ class Recorder(Callback):
         )
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Close the account of a trial that was paused and never promoted."""
+        """Close the account of a trial that was paused and never promoted; drop what Tune has computed of it."""
+        _forget_statistics(trial)
         last = self._last.get(trial.config["trial"])
         if last is not None and last.status == "running":
             self._keep(replace(last, status="stopped", reason=self._why_stopped(trial)))
@@ -133,6 +134,16 @@ class Recorder(Callback):
         self._last[record.trial] = record
         self._writer.append(record)
         self._listener.recorded(record)
+
+
+def _forget_statistics(trial: Trial) -> None:
+    """Drop the extremes, means and windows Tune has computed of each metric: most of what a trial leaves behind.
+
+    Nothing reads them, records hold every report; the state that Tune saves of the search grows with them.
+    """
+    trial.metric_analysis.clear()
+    trial.metric_n_steps.clear()
+    trial.run_metadata.invalidate_cache()  # type: ignore[no-untyped-call]  # the text of them
 
 
 _AT_MOST = ("val_rmse", "val_r2", "test_loss", "test_accuracy", "test_rmse", "test_r2")  # by task and stage

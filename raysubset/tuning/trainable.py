@@ -18,27 +18,34 @@ if TYPE_CHECKING:
 
 
 class SubsetTrainable(tune.Trainable):
-    """One epoch a step: train on a subset, evaluate where a decision needs it, report samples as the cost."""
+    """One epoch a step: train on a subset, evaluate where a decision needs it, report samples as the cost.
+
+    A trial begins with its first step, or with the state that it goes on from, not when Tune names it: Tune starts
+    a process for a trial, and if another becomes free meanwhile runs it there. Both would open the trial at the
+    selector, and the one that is not used would take away what the other had recorded.
+    """
 
     def setup(self, config: dict[str, Any], setting: StageSetting) -> None:  # type: ignore[override]
-        """Open the data of this node, or gather the training workers, and begin the first trial."""
+        """Open the data of this node."""
         torch.set_num_threads(1)  # two processes beat two threads; this process is ours
         self._setting = setting
         self._runner = _runner(setting)
-        self._begin(config)
-
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._runner.become(config)
-        self._saved_at = perf_counter()
+        self._next: dict[str, Any] | None = config
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become another trial in the same process."""
-        self._begin(new_config)
+        self._next = new_config
         return True
+
+    def _begun(self) -> TrialRunner | TeamRunner:
+        if self._next is not None:
+            self._runner.become(self._next)
+            self._next, self._saved_at = None, perf_counter()
+        return self._runner
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; see `TrialRunner.step`."""
-        report = self._runner.step()
+        report = self._begun().step()
         return {**report, SHOULD_CHECKPOINT: self._checkpoint_due(report)}
 
     def _checkpoint_due(self, report: dict[str, Any]) -> bool:
@@ -48,12 +55,12 @@ class SubsetTrainable(tune.Trainable):
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write weights, optimiser, memory, place and rung."""
-        save_checkpoint(Path(checkpoint_dir), self._runner.state())
+        save_checkpoint(Path(checkpoint_dir), self._begun().state())
         self._saved_at = perf_counter()
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
         """Go on from a checkpoint."""
-        self._runner.restore(load_checkpoint(Path(checkpoint_dir)))
+        self._begun().restore(load_checkpoint(Path(checkpoint_dir)))
 
     def cleanup(self) -> None:
         """Let the selector forget the last trial, and the training workers go."""

@@ -68,9 +68,6 @@ def test_trials_do_not_wait_for_each_other(ray_cluster) -> None:
     assert backlog.held_s == 0
     backlog.asked("a")
     assert backlog.stale == 1
-    backlog.forget("a")
-    backlog.sent("a", mailbox.record.remote(0.0))  # a closed trial's record is nobody's any more
-    assert backlog.held_s == 0
     ray.kill(mailbox)
 
 
@@ -93,3 +90,15 @@ def test_a_selector_that_lags_serves_what_it_would_have_served(ray_cluster) -> N
     for name, values in near.state("trial")["memory"].items():
         np.testing.assert_array_equal(values, far.state("trial")["memory"][name])
     ray.kill(actor)
+
+
+def test_settled_is_what_was_taken_in_well_or_not(ray_cluster) -> None:
+    backlog, mailbox = Backlog(), Mailbox.remote()
+    backlog.sent("a", mailbox.record.remote(LAG_S))
+    backlog.settle("a")
+    assert ray.get(mailbox.record.remote(0.0)) == 2
+    backlog.sent("a", mailbox.fail.remote())
+    backlog.settle("a")
+    backlog.asked("a")
+    assert backlog.stale == 0
+    ray.kill(mailbox)

@@ -190,7 +190,7 @@ def client_of(actor: Mortal, **options: Any) -> Any:
             return reference
 
     near = Near(actor, **options)
-    near._backlog = SimpleNamespace(asked=_nothing, sent=_nothing, forget=_nothing)  # answers come at once here
+    near._backlog = SimpleNamespace(asked=_nothing, sent=_nothing, settle=_nothing)  # answers come at once here
     return near
 
 

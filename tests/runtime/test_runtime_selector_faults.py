@@ -23,8 +23,8 @@ def mortal_selector(marker: Path, method: str, moment: str) -> Any:
     """An actor that dies once, in a call of epoch `FATAL`; its class is a local one, so it travels by value."""
 
     class MortalService(SelectorService):
-        def next(self, trial: str, epoch: int) -> Any:
-            return self._call("next", epoch, super().next, trial, epoch)
+        def next(self, trial: str, epoch: int, recorded: int = -1) -> Any:
+            return self._call("next", epoch, super().next, trial, epoch, recorded)
 
         def record(self, trial: str, epoch: int, signals: Any) -> None:
             self._call("record", epoch, super().record, trial, epoch, signals)

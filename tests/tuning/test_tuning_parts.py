@@ -133,3 +133,61 @@ def test_waiting_is_for_resources_not_for_imports(monkeypatch, status: str, gran
     said = [str(each.message) for each in caught]
     assert len(said) == warned
     assert all("each needs 1 CPU, and 0.5 CPU and 0 GPU of the cluster are free" in line for line in said)
+
+
+def test_nothing_of_a_finished_trial_s_statistics_stays_with_the_driver(tmp_path) -> None:
+    from ray.tune.experiment import Trial
+
+    from raysubset.report.records import RecordWriter
+    from raysubset.tuning.progress import Silent
+    from raysubset.tuning.recorder import Recorder
+
+    trial = Trial("made_up", config={"trial": "0000", "point": {}}, stub=True)
+    trial.update_last_result({f"measure {i}": float(i) for i in range(20)} | {"training_iteration": 1})
+    full = len(trial.run_metadata.get_json_state())
+    assert trial.metric_analysis, "Tune computes them of whatever is reported"
+    with RecordWriter(tmp_path / "records.jsonl") as writer:
+        Recorder("search", 0, writer, Silent(), 0.0).on_trial_complete(1, [trial], trial)
+    assert not trial.metric_analysis
+    assert not trial.metric_n_steps
+    assert len(trial.run_metadata.get_json_state()) < full / 4
+    assert trial.last_result["measure 7"] == 7.0
+
+
+def test_a_trial_begins_when_it_is_needed_not_when_tune_names_it(monkeypatch, tmp_path) -> None:
+    from raysubset.tuning import trainable
+
+    done: list[tuple[str, ...]] = []
+
+    class Noted:
+        def become(self, config) -> None:
+            done.append(("become", config["trial"]))
+
+        def step(self) -> dict:
+            done.append(("step",))
+            return {"done": False, "status": "running"}
+
+        def restore(self, state) -> None:
+            done.append(("restore",))
+
+        def close(self) -> None:
+            done.append(("close",))
+
+    monkeypatch.setattr(trainable, "_runner", lambda setting: Noted())
+    monkeypatch.setattr(trainable, "load_checkpoint", lambda path: {})
+    one = trainable.SubsetTrainable.__new__(trainable.SubsetTrainable)
+    one.setup({"trial": "a"}, setting=SimpleNamespace(checkpoint_every_s=60.0))
+    one.reset_config({"trial": "b"})  # another process was faster: "a" never ran here
+    assert done == []
+    one.step()
+    one.step()
+    one.reset_config({"trial": "c"})
+    one.load_checkpoint(str(tmp_path))
+    one.step()
+    one.reset_config({"trial": "d"})
+    one.cleanup()
+    assert done == [
+        *(("become", "b"), ("step",), ("step",)),
+        *(("become", "c"), ("restore",), ("step",)),
+        ("close",),
+    ]

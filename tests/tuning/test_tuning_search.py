@@ -18,6 +18,7 @@ import raysubset as rs
 from raysubset.errors import DataError, ModelError, RunExistsError, SearchFailedError
 from raysubset.report.records import read_records
 from raysubset.report.run_info import RunInfo
+from raysubset.types import TrialRecord
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -34,6 +35,11 @@ def search(digits, root: Path, name: str = "s", **options):
 def outcomes(root: Path, name: str = "s") -> list[tuple]:
     rows = read_records(root / name / "records.jsonl").stage("search")
     return [(r.trial, r.epoch, r.status, r.rung, r.val_loss, r.train_loss, dict(r.config)) for r in rows]
+
+
+def failures(rows: tuple[TrialRecord, ...]) -> dict[str, str]:
+    """Trial -> why it failed: none of these searches should have one."""
+    return {row.trial: row.reason for row in rows if row.status == "failed"}
 
 
 def selectors() -> list[str]:
@@ -90,6 +96,7 @@ def test_rungs_stop_trials_and_only_rungs_are_judged(digits, ray_cluster, tmp_pa
     rows = read_records(tmp_path / "s" / "records.jsonl").stage("search")
     heading = json.loads((tmp_path / "s" / "search-search.jsonl").read_text().splitlines()[0])
     last = {row.trial: row for row in rows}
+    assert not failures(rows)
     assert {row.status for row in last.values()} <= {"stopped", "done"}
     assert sum(row.status == "stopped" for row in last.values()) >= 3
     assert all((row.val_loss is not None) == (row.rung is not None) for row in rows)
@@ -160,6 +167,7 @@ def test_ray_s_own_schedulers_run_on_samples(name, digits, ray_cluster, tmp_path
     rows = read_records(tmp_path / "s" / "records.jsonl").stage("search")
     last = {row.trial: row for row in rows}
     assert len(last) == 4
+    assert not failures(rows)
     assert {row.status for row in last.values()} <= {"done", "stopped"}
     if name != "hyperband":  # a member that took over another's configuration is still itself, and goes to its end
         assert scheduler._num_perturbations > 0
