@@ -96,6 +96,26 @@ def seeded_training(training: CellTraining, piece: Piece) -> CellTraining:
     return replace(training, cell=piece.cell, seed=seed64(training.seed, "evaluation", piece.seed))
 
 
+def bank_losses(bank: LogitBank, cell: str, supervisors: int, train: RowSource) -> BankLosses:
+    """Return what the bank says of a cell's rows: its own network's losses, and those of the supervisors' mean.
+
+    Args:
+        bank: The supervisors first, then the cells that were trained for the evaluation only.
+        cell: One of the bank.
+        supervisors: How many of its rows any method may learn from.
+        train: The rows, with their labels.
+    """
+
+    def true() -> NDArray[np.float32]:
+        return np.asarray(loss(bank.logits(bank.cells.index(cell)), train.labels), dtype=np.float32)
+
+    def consensus() -> NDArray[np.float32]:
+        log_q = InstanceMeans.over(bank, np.arange(supervisors)).per_instance()
+        return np.asarray(loss(log_q, train.labels), dtype=np.float32)
+
+    return BankLosses(true, consensus)
+
+
 def _trained(
     piece: Piece, setting: Setting, training: CellTraining, train: RowSource
 ) -> tuple[TrainedCell, Chosen | None]:
@@ -106,15 +126,10 @@ def _trained(
         plan = adaptive_plan(piece.method, piece.ratio)
         return train_cell(replace(training, plan=plan), train, setting.transform), None
 
-    def true_losses() -> NDArray[np.float32]:
-        logits = setting.bank.logits(setting.bank.cells.index(piece.cell))
-        return np.asarray(loss(logits, train.labels), dtype=np.float32)
-
-    def consensus() -> NDArray[np.float32]:
-        log_q = InstanceMeans.over(setting.bank, np.arange(setting.supervisors)).per_instance()
-        return np.asarray(loss(log_q, train.labels), dtype=np.float32)
-
-    predictor, bank = open_predictor(setting.folder), BankLosses(true_losses, consensus)
+    predictor, bank = (
+        open_predictor(setting.folder),
+        bank_losses(setting.bank, piece.cell, setting.supervisors, train),
+    )
     told, scouted = setting.chosen, setting.scouts.load
     chosen = choose(piece.method, piece.ratio, training, train, predictor, bank, scouted, told)
     return train_cell(training, PickedRows(train, chosen.rows), setting.transform), chosen
