@@ -78,6 +78,9 @@ def ray_session(dashboard: bool = False, teams: bool = False) -> Iterator[None]:
         ray.shutdown()
 
 
+_NOTED = "`ray start` noted it on this machine", "`ray stop` removes the note"
+
+
 def _refuse_a_dead_instance(address: str | None) -> None:
     """See that the instance which Ray would join, if any, is there."""
     if address == "local" or "://" in (address or ""):
@@ -88,10 +91,10 @@ def _refuse_a_dead_instance(address: str | None) -> None:
         if found:
             probe(found)
     except (OSError, ValueError) as error:
-        source = "RAY_ADDRESS names it" if address else "`ray start` noted it on this machine"
+        source, cure = ("RAY_ADDRESS names it", "unset RAY_ADDRESS") if address else _NOTED
         raise ClusterError(
-            f"No Ray instance answers at {found} ({source}): {error}. If it has ended, `ray stop` removes "
-            "the note; RAY_ADDRESS=HOST:PORT names another one, RAY_ADDRESS=local starts one for this run."
+            f"No Ray instance answers at {found} ({source}): {error}. If it has ended: {cure}. "
+            "RAY_ADDRESS=HOST:PORT names another one, RAY_ADDRESS=local starts one for this run."
         ) from error
 
 

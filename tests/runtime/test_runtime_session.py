@@ -136,9 +136,12 @@ cluster.shutdown()
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("named", "source"), [(True, "RAY_ADDRESS names it"), (False, "`ray start` noted it")])
+@pytest.mark.parametrize(
+    ("named", "source", "cure"),
+    [(True, "RAY_ADDRESS names it", "unset RAY_ADDRESS"), (False, "`ray start` noted it", "`ray stop`")],
+)
 def test_an_instance_that_is_gone_is_said_at_once(
-    named: bool, source: str, monkeypatch: pytest.MonkeyPatch
+    named: bool, source: str, cure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -146,7 +149,7 @@ def test_an_instance_that_is_gone_is_said_at_once(
     if named:
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
     monkeypatch.setattr("ray._private.utils.read_ray_address", lambda temp_dir=None: f"127.0.0.1:{port}")
-    said = rf"No Ray instance answers at \S+:{port} .{source}.*`ray stop`"  # by the address of the machine
+    said = rf"No Ray instance answers at \S+:{port} .{source}.*If it has ended: {cure}"  # by the address of the machine
     with pytest.raises(ClusterError, match=said), ray_session():
         pytest.fail("there is nothing to join")
     assert not ray.is_initialized()
