@@ -149,7 +149,8 @@ def test_an_instance_that_is_gone_is_said_at_once(
     if named:
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
     monkeypatch.setattr("ray._private.utils.read_ray_address", lambda temp_dir=None: f"127.0.0.1:{port}")
-    said = rf"No Ray instance answers at \S+:{port} .{source}.*If it has ended: {cure}"  # by the address of the machine
+    # by the address of the machine
+    said = rf"No Ray instance answers at \S+:{port} .{source}.*If it has ended: {cure}"
     with pytest.raises(ClusterError, match=said), ray_session():
         pytest.fail("there is nothing to join")
     assert not ray.is_initialized()
