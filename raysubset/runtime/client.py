@@ -92,8 +92,10 @@ class _Opened:
 
     @property
     def recorded(self) -> int:
-        """The last epoch recorded since the saved state, -1 if none was."""
-        return self.since[-1][0] if self.since else -1
+        """The last epoch recorded, -1 if none was."""
+        if self.since:
+            return self.since[-1][0]
+        return -1 if self.state is None else int(self.state["recorded"])
 
 
 class RaySelector:

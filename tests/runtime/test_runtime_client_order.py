@@ -139,7 +139,7 @@ def test_a_service_says_that_it_does_not_know_what_was_recorded(ask: str) -> Non
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("saved_at", [None, 2])
+@pytest.mark.parametrize("saved_at", [None, 2, 3])
 @pytest.mark.parametrize("meddling", ["opens", "closes"])
 def test_a_trial_that_another_process_touches_goes_on_as_it_was(ray_cluster, meddling, saved_at) -> None:
     actor = client.start_selector(f"touched/{meddling}/{saved_at}", POOL_SIZE)
