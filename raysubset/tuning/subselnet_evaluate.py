@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from raysubset.errors import DataError, OptionsError, RecordError
+from raysubset.report.fit_progress import FitProgress
 from raysubset.report.subselnet_tables import EvaluationRow
 from raysubset.runtime.place import place
-from raysubset.runtime.session import cluster_slots, ray_session
+from raysubset.runtime.session import Slots, cluster_slots, ray_session
 from raysubset.runtime.store import store_split
 from raysubset.runtime.subset_methods import SCOUTS, MethodOptions, Scout, check_methods
 from raysubset.selection.plan import SubsetPlan
@@ -89,46 +90,57 @@ def evaluate_fit(
     if missing:
         with told(run.folder) as progress, ray_session():
             slots = cluster_slots(concurrency)
-            placed = place(run.data, *run.rows)
-            cells = len(run.folds.supervisors) + len(run.folds.unseen)
-            bank = supervise_cells(run, placed, slots, cells, say, progress)
-            training = cell_training(run, "", SubsetPlan.full(), slots)
-            scouts = KeptScouts(run.folder, run.info.fingerprint, training, options.chosen)
-            setting = Setting(
-                folder=run.folder,
-                training=training,
-                bank=bank,
-                supervisors=len(run.folds.train),
-                train=placed.train,
-                validation=placed.validation,
-                test=store_split(run.data.test),
-                transform=placed.transform,
-                epochs=options.epochs,
-                chosen=options.chosen,
-                scouts=scouts,
-            )
-            by_scout = [piece for piece in missing if piece.method in SCOUTS]
-            asked = [Scout.of(piece.method, seeded_training(training, piece)) for piece in by_scout]
-            if untrained := scouts.missing(asked):
-                progress.stage("scouts", len(untrained))
-            for scout, seconds in scouts.train(asked, placed.train, placed.transform, slots):
-                progress.piece("scouts", f"{scout.method}, {scout.cell or 'any cell'}", seconds)
-                say(f"scout of {scout.method}, {scout.cell or 'any cell'}: {seconds:.1f} s")
-                heed(run.folder)
+            setting = _setting(run, options, slots, say, progress)
+            _train_scouts(run, setting, missing, slots, say, progress)
             kept = [known[piece] for piece in pieces if piece in known]
-            spent = sum(one.select_s + one.train_s for one in kept)
-            progress.stage("evaluation", len(pieces), len(kept), spent)
+            progress.stage("evaluation", len(pieces), len(kept), sum(one.select_s + one.train_s for one in kept))
             for done, (piece, outcome) in enumerate(spread(train_piece, missing, slots, setting), 1):
                 known[piece] = outcome
                 _append(log, piece, outcome)
-                spent = outcome.select_s + outcome.train_s
-                progress.piece("evaluation", _words(piece), spent, outcome.accuracy)
+                progress.piece("evaluation", _words(piece), outcome.select_s + outcome.train_s, outcome.accuracy)
                 say(
                     f"{done} of {len(missing)}: {piece.method} {piece.ratio:g}, seed {piece.seed}: "
                     f"{outcome.accuracy:.1%}, chosen in {outcome.select_s:.2f} s, {piece.cell}"
                 )
                 heed(run.folder)
     return {piece: known[piece] for piece in pieces}
+
+
+def _setting(
+    run: SubSelNetRun, options: EvaluationOptions, slots: Slots, say: Say, progress: FitProgress
+) -> Setting:
+    """Place the data, train the unseen cells on all of it (oracles want their losses), say how pieces train."""
+    assert run.data.test is not None, "evaluate_fit has looked"
+    placed = place(run.data, *run.rows)
+    cells = len(run.folds.supervisors) + len(run.folds.unseen)
+    training = cell_training(run, "", SubsetPlan.full(), slots)
+    return Setting(
+        folder=run.folder,
+        training=training,
+        bank=supervise_cells(run, placed, slots, cells, say, progress),
+        supervisors=len(run.folds.train),
+        train=placed.train,
+        validation=placed.validation,
+        test=store_split(run.data.test),
+        transform=placed.transform,
+        epochs=options.epochs,
+        chosen=options.chosen,
+        scouts=KeptScouts(run.folder, run.info.fingerprint, training, options.chosen),
+    )
+
+
+def _train_scouts(
+    run: SubSelNetRun, setting: Setting, pieces: Sequence[Piece], slots: Slots, say: Say, progress: FitProgress
+) -> None:
+    """Train the networks whose training some methods choose by, once for all pieces that do."""
+    by_scout = [piece for piece in pieces if piece.method in SCOUTS]
+    asked = [Scout.of(piece.method, seeded_training(setting.training, piece)) for piece in by_scout]
+    if untrained := setting.scouts.missing(asked):
+        progress.stage("scouts", len(untrained))
+    for scout, seconds in setting.scouts.train(asked, setting.train, setting.transform, slots):
+        progress.piece("scouts", f"{scout.method}, {scout.cell or 'any cell'}", seconds)
+        say(f"scout of {scout.method}, {scout.cell or 'any cell'}: {seconds:.1f} s")
+        heed(run.folder)
 
 
 def _words(piece: Piece) -> str:
