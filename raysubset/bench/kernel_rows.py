@@ -100,6 +100,18 @@ def against_us(rows: Sequence[Row]) -> list[str]:
     return found
 
 
+def verdict(rows: Sequence[Row]) -> str:
+    """Return the line that goes before the sentences of `against_us`, or stands for them."""
+    if against_us(rows):
+        return "Against us:"
+    peers = {
+        (name, contender.name) for name, case in CASES.items() for contender in case.contenders if contender.peer
+    }
+    if not any(row.repeats for row in rows if (row.case, row.contender) in peers):
+        return "No peer was measured: nothing is said of them here."
+    return "No peer is better in anything measured here."
+
+
 def _better(case: Case, peer: Row, ours: Row) -> list[str]:
     """Return in what a peer is better."""
     said = []

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from raysubset.bench.kernel_rows import MEGABYTE, Row, against_us, rows_of
+from raysubset.bench.kernel_rows import MEGABYTE, Row, against_us, rows_of, verdict
 from raysubset.bench.kernels import Case
 from raysubset.bench.runs import Run, versions
 
@@ -44,9 +44,8 @@ def print_tables(cases: Sequence[Case], runs: Sequence[Run]) -> None:
         _say(
             f"Load average while measuring: {min(loads):.1f} to {max(loads):.1f}, {os.cpu_count()} CPUs.", console
         )
-    against = against_us(rows)
-    console.print("Against us:" if against else "No peer is better in anything measured here.")
-    for sentence in against:
+    console.print(verdict(rows))
+    for sentence in against_us(rows):
         _say(f"  {sentence}", console)
 
 

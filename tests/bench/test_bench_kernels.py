@@ -15,7 +15,7 @@ from tolerances import FLOAT64, of_share
 
 from raysubset.bench import peers, runs
 from raysubset.bench.contenders import EPS, IMPORTANCE, Contender, by_matrix
-from raysubset.bench.kernel_rows import against_us, rows_of
+from raysubset.bench.kernel_rows import against_us, rows_of, verdict
 from raysubset.bench.kernels import CASES, Case, mean_importance
 from raysubset.bench.measure import Reading, metered
 from raysubset.bench.model_outputs import KEYS, observe_briefly, read_outputs, write_outputs
@@ -316,6 +316,17 @@ def test_what_falls_against_us_is_said(seconds: float, quality: float, megabytes
     peer = three("submodlib lazy", [seconds] * 3, quality, megabytes)
     said = against_us(rows_of([*three("raysubset", [2.0] * 3, 10.0, 10), *peer]))
     assert [words is not None and words in sentence for sentence in said] == [True] * (words is not None)
+
+
+def test_nothing_is_said_of_peers_that_were_not_measured() -> None:
+    ours = three("raysubset", [2.0] * 3, 10.0, 10)
+    missing = Run("craig-20k", "submodlib lazy", 0, note="submodlib is not installed")
+    assert verdict(rows_of([*ours, missing])).startswith("No peer was measured")
+    assert verdict(rows_of([*ours, *three("raysubset, torch alone", [3.0] * 3, 10.0, 10)])).startswith(
+        "No peer was"
+    )
+    assert verdict(rows_of([*ours, *three("submodlib lazy", [9.0] * 3, 10.0, 50)])).startswith("No peer is better")
+    assert verdict(rows_of([*ours, *three("submodlib lazy", [1.0] * 3, 10.0, 50)])) == "Against us:"
 
 
 def test_our_own_failure_falls_against_us() -> None:
