@@ -25,8 +25,8 @@ ShardActor = ray.remote(MemoryShard)
 class RayShards:
     """Shards in actors, all asked at the same time; see `proxy.distributed.Everywhere`.
 
-    Ray runs one caller's calls to an actor in order, so what is told is known before what is asked next; a shard that
-    has missed something (Ray may send again what a broken connection lost, later) says so when it is asked.
+    Ray runs one caller's calls to an actor in order, so what is told is known before what is asked next; a shard
+    that has missed something (Ray sends again, later, what a broken connection lost) says so when it is asked.
 
     Args:
         actors: In row order.
