@@ -24,7 +24,6 @@ import psutil
 import ray
 import torch
 from ray.cluster_utils import Cluster
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import raysubset as rs
 from raysubset.experiment import Experiment, SearchOptions
@@ -33,6 +32,7 @@ from raysubset.tuning.progress import Silent
 from raysubset.tuning.run import create_run
 from raysubset.tuning.session import open_session
 
+LEAVES = "leaves"  # a resource of the nodes that train
 AFTER = 5  # reports before the node goes
 
 
@@ -95,26 +95,22 @@ def start(fault: str) -> Cluster:
     head = {"num_cpus": 0, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
-        cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1, resources={LEAVES: 1})
     cluster.wait_for_nodes(timeout=180)
     ray.init(address=cluster.address, logging_level=logging.ERROR, log_to_driver=False)
-    if fault == "selector":  # to begin with on a node that can go; where it comes back Ray decides
-        there = (
-            cluster.worker_nodes[0] if isinstance(cluster.worker_nodes, list) else next(iter(cluster.worker_nodes))
-        )
-        placed = NodeAffinitySchedulingStrategy(there.node_id, soft=True)
-        client.SelectorActor = _Placed(client.SelectorActor, placed)
+    if fault == "selector":  # on a node that can go, and back on the other
+        client.SelectorActor = _Placed(client.SelectorActor)
     return cluster
 
 
 class _Placed:
-    """An actor class whose actors begin on one node."""
+    """An actor class whose actors live on nodes that may leave."""
 
-    def __init__(self, actor: Any, strategy: Any) -> None:
-        self._actor, self._strategy = actor, strategy
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
 
     def options(self, **options: Any) -> Any:
-        return self._actor.options(**options, scheduling_strategy=self._strategy)
+        return self._actor.options(**options, resources={LEAVES: 0.001})
 
 
 def main(folder: Path, fault: str) -> None:
