@@ -98,7 +98,9 @@ class SelectorService:
             recorded: The last epoch that the caller has recorded, -1 if it does not say.
 
         Raises:
-            UnknownTrialError: The trial is not open, or was opened anew since that epoch.
+            UnknownTrialError: The trial is not open, or nothing of that epoch has come: it is late, or the trial
+                was opened anew.
+            SelectorError: See `SubsetStream.next`.
         """
         stream = self._stream(trial, recorded)
         subset = stream.next(epoch)
@@ -198,6 +200,6 @@ class SelectorService:
         if stream.recorded < recorded:
             raise UnknownTrialError(
                 f"Trial {trial!r} has recorded epoch {recorded}, of which the selector knows nothing (its last is "
-                f"{stream.recorded}): somebody has opened the trial anew."
+                f"{stream.recorded}): the record is late, or somebody has opened the trial anew."
             )
         return stream
