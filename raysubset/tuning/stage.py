@@ -27,6 +27,7 @@ from raysubset.runtime.session import Slots
 from raysubset.runtime.store import StoredSplit
 from raysubset.tuning.attendance import StopRequests
 from raysubset.tuning.contest import Contest
+from raysubset.tuning.controller import mended_controller
 from raysubset.tuning.event_files import EventFiles
 from raysubset.tuning.evidence import StoredEvidence
 from raysubset.tuning.faults import RETRIES, stopping
@@ -204,10 +205,13 @@ def _tune(
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     stage = setting.stage
     resumes = any((folder / stage).glob("experiment_state-*.json"))
-    with environment(
-        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",  # 44 ms a trial; records.jsonl is ours
-        RAY_AIR_NEW_OUTPUT="0",  # the new output prints tables at verbosity 0 too
-        TUNE_MAX_PENDING_TRIALS_PG=str(slots.concurrency),  # 1 would start the workers one after the other
+    with (
+        mended_controller(),
+        environment(
+            TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",  # 44 ms a trial; records.jsonl is ours
+            RAY_AIR_NEW_OUTPUT="0",  # the new output prints tables at verbosity 0 too
+            TUNE_MAX_PENDING_TRIALS_PG=str(slots.concurrency),  # 1 would start the workers one after the other
+        ),
     ):
         analysis: ExperimentAnalysis = tune.run(
             tune.with_parameters(SubsetTrainable, setting=setting),

@@ -1,6 +1,6 @@
 """A search on a cluster of three nodes of this machine, one of which goes away: a script, told what to do.
 
-    python cluster_story.py FOLDER FAULT    FAULT: none, trial (the node that trains), selector (the node it is on)
+    python cluster_story.py FOLDER FAULT    FAULT: trial (the node that trains), selector (the node it is on)
 
 Prints one JSON object: which nodes served the selector and the trials, and what was removed.
 """
@@ -14,11 +14,6 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
-
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ.setdefault("RAY_agent_register_timeout_ms", "180000")  # three nodes start slowly on two cores
-# where Ray notes the address of its last cluster: no other program shall join this one by accident
-os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray")
 
 import psutil
 import ray
@@ -68,7 +63,7 @@ class Watcher(Silent):
         for name, nodes in places.items():
             self.seen[name] += [node for node in nodes if node not in self.seen[name]]
         self.left -= 1
-        if self.left == 0 and self.fault != "none":
+        if self.left == 0:
             selectors = places["SelectorService"]
             trials = [node for node in places["SubsetTrainable"] if node not in selectors]
             self.removed = (trials if self.fault == "trial" else selectors)[0]
@@ -90,8 +85,17 @@ class Watcher(Silent):
         return found
 
 
+def data() -> rs.Dataset:
+    """What is searched on."""
+    return rs.load_dataset("embedded", limit=600)
+
+
 def start(fault: str) -> Cluster:
     """Start three nodes: a head that trains nothing, and two with a CPU each."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_agent_register_timeout_ms", "180000")  # three nodes start slowly on two cores
+    # where Ray notes the address of its last cluster: no other program shall join this one by accident
+    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray")
     head = {"num_cpus": 0, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
@@ -120,7 +124,7 @@ def main(folder: Path, fault: str) -> None:
     head, watcher = cluster.head_node.node_id, Watcher(cluster, fault)
     run = create_run(
         experiment(folder.name),
-        rs.load_dataset("embedded", limit=600),
+        data(),
         folder.parent,
         watcher,
         command="",

@@ -93,6 +93,35 @@ def test_a_killed_process_changes_nothing(victim, undisturbed, digits, ray_clust
     assert found == undisturbed
 
 
+class Executioner(Silent):
+    """Kills the processes that train, once, when a trial is over: what Tune keeps for the next trial is dead."""
+
+    def __init__(self) -> None:
+        self.killed = 0
+
+    def recorded(self, record) -> None:
+        if record.status == "done" and not self.killed:
+            for process in own_processes("SubsetTrainable"):
+                process.send_signal(signal.SIGKILL)
+                self.killed += 1
+
+
+def test_a_process_that_is_dead_when_it_is_handed_the_next_trial_changes_nothing(
+    digits, ray_cluster, tmp_path
+) -> None:
+    executioner, found = Executioner(), {}
+    for name, listener in (("disturbed", executioner), ("undisturbed", Silent())):
+        options = SearchOptions(trials=4, concurrency=1, search="random", scheduler="none")
+        asked = replace(experiment(name), search=options, recipe=rs.Recipe(epochs=2, batch_size=32))
+        run = create_run(asked, digits, tmp_path, listener, command="", settings={})
+        with open_session(run) as session:
+            session.search()
+        found[name] = outcomes(tmp_path / name)
+    assert executioner.killed
+    assert len(found["disturbed"]) == 8
+    assert found["disturbed"] == found["undisturbed"]
+
+
 def mortal_mlp(marker: Path, last: int):
     """A builder of networks whose process dies, once, of training batch number ``last``; travels by value."""
 
