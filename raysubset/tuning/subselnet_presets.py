@@ -60,7 +60,14 @@ def optimizer_space() -> dict[str, Domain]:
 
 
 def _small(colour: bool) -> SubSelNetPreset:
-    recipe = Recipe(epochs=8, optimizer="adam", lr=3e-3, batch_size=128, flip=0.5 if colour else 0.0)
+    recipe = Recipe(
+        epochs=8,
+        optimizer="adam",
+        lr=3e-3,
+        batch_size=128,
+        flip=0.5 if colour else 0.0,
+        channels_last=True,  # a CPU trains these small networks a quarter faster so
+    )
     options = {
         "recipe": recipe,
         "supervisors": 20,

@@ -1,12 +1,11 @@
-"""Run the commands of README's tables of claims, one after the other; print what each said and the seconds.
+"""Run the commands of README's table of claims, one after the other; print what each said and the seconds.
 
-    python tests/benchmarks/claims.py DATA_DIR              the claims: two cores take under two hours
-    python tests/benchmarks/claims.py DATA_DIR --long       the longer studies below them
-    python tests/benchmarks/claims.py DATA_DIR corr NAS     those of both that hold one of these words
+    python tests/benchmarks/claims.py DATA_DIR              all of them: two cores take under two hours
+    python tests/benchmarks/claims.py DATA_DIR corr NAS     those that hold one of these words
     python tests/benchmarks/claims.py --list                what would run
 
 The printed figures are to be held against the README's, which carry their intervals; a claim is reproduced if they
-lie inside. DATA in a command stands for DATA_DIR; runs go to claims/runs, output to claims/<number>.log, times to
+lie inside. Where a figure is over several seeds, the command is that of the first. DATA in a command stands for DATA_DIR; runs go to claims/runs, output to claims/<number>.log, times to
 claims/done.json. What is done is not run again (remove claims/ for that): its time counts in the total all the
 same, so a run of two hours may be cut in pieces. Exit code 1 if a command failed.
 """
@@ -27,15 +26,13 @@ from time import perf_counter
 
 ROOT = Path(__file__).parents[2]
 HEADING = "| claim | figure | command |"
-TABLES = ("short", "long")  # of README, in its order
 TAIL = 12  # lines shown of each
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A command that a row of a table names; a row may need several, in order."""
+    """A command that a row of the table names; a row may need several, in order."""
 
-    table: str
     text: str
     figure: str
     command: str
@@ -47,20 +44,18 @@ class Claim:
             return [sys.executable, "-m", *words]
         return [sys.executable, str(ROOT / words[1]), *words[2:]]
 
-    def asked(self, long: bool, words: list[str]) -> bool:
+    def asked(self, words: list[str]) -> bool:
         """Say whether it is one of those to run."""
-        if words:
-            return any(word.lower() in f"{self.text} {self.command}".lower() for word in words)
-        return self.table == TABLES[long]
+        return not words or any(word.lower() in f"{self.text} {self.command}".lower() for word in words)
 
 
 def claims(readme: str) -> Iterator[Claim]:
     """Yield the claims of a README; rows that refer to another row's command have none of their own."""
-    for name, table in zip(TABLES, readme.split(HEADING)[1:], strict=True):
-        for row in table.partition("\n\n")[0].splitlines()[2:]:
-            text, figure, command = (cell.strip() for cell in row.strip().strip("|").split(" | "))
-            for found in re.findall(r"`((?:raysubset|python) [^`]+)`", command):
-                yield Claim(name, text, figure, found)
+    (table,) = readme.split(HEADING)[1:]
+    for row in table.partition("\n\n")[0].splitlines()[2:]:
+        text, figure, command = (cell.strip() for cell in row.strip().strip("|").split(" | "))
+        for found in re.findall(r"`((?:raysubset|python) [^`]+)`", command):
+            yield Claim(text, figure, found)
 
 
 class Ledger:
@@ -119,7 +114,6 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", type=lambda text: str(Path(text).resolve()), help="where data sets lie")
     parser.add_argument("words", nargs="*", help="only claims that hold one of these")
-    parser.add_argument("--long", action="store_true", help="the longer studies")
     parser.add_argument("--list", action="store_true", help="print all commands and end")
     asked = parser.parse_args()
     if asked.data is None and not asked.list:
@@ -133,4 +127,4 @@ if __name__ == "__main__":
     if asked.list:
         print("\n".join(claim.command for claim in known))
         sys.exit(0)
-    sys.exit(main(asked.data, [claim for claim in known if claim.asked(asked.long, asked.words)]))
+    sys.exit(main(asked.data, [claim for claim in known if claim.asked(asked.words)]))

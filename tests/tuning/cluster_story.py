@@ -59,29 +59,37 @@ class Watcher(Silent):
 
     def recorded(self, record: Any) -> None:
         """Look around, and strike when it is time."""
-        places = {name: self.places(name) for name in self.seen}
+        places = {name: self.processes(name) for name in self.seen}
         for name, nodes in places.items():
             self.seen[name] += [node for node in nodes if node not in self.seen[name]]
         self.left -= 1
         if self.left == 0:
             selectors = places["SelectorService"]
             trials = [node for node in places["SubsetTrainable"] if node not in selectors]
-            self.removed = (trials if self.fault == "trial" else selectors)[0]
-            node = next(n for n in self.cluster.worker_nodes if n.node_id == self.removed)
-            self.cluster.remove_node(node, allow_graceful=False)
+            self.removed = (trials if self.fault == "trial" else [*selectors])[0]
+            self.remove([process for nodes in places.values() for process in nodes.get(self.removed, [])])
 
-    def places(self, name: str) -> list[str]:
-        """Return the ids of the nodes on which processes of that name run."""
+    def remove(self, processes: list[psutil.Process]) -> None:
+        """Take the node away and wait for its processes to end: the search must not be over before they do."""
+        node = next(n for n in self.cluster.worker_nodes if n.node_id == self.removed)
+        self.cluster.remove_node(node, allow_graceful=False)
+        _, alive = psutil.wait_procs(processes, timeout=60)
+        assert not alive, alive
+
+    def processes(self, name: str) -> dict[str, list[psutil.Process]]:
+        """Return the processes of that name by the id of the node on which they run."""
         raylets = {
             node.all_processes["raylet"][0].process.pid: node.node_id
             for node in self.cluster.list_all_nodes()
             if node.all_processes.get("raylet")
         }
-        found = []
+        found: dict[str, list[psutil.Process]] = {}
         for process in psutil.process_iter(["cmdline"]):
             title = " ".join(process.info["cmdline"] or [])
             if any(part in title for part in TITLES[name]):
-                found += [raylets[p.pid] for p in process.parents() if p.pid in raylets]
+                for parent in process.parents():
+                    if parent.pid in raylets:
+                        found.setdefault(raylets[parent.pid], []).append(process)
         return found
 
 
