@@ -4,7 +4,8 @@ python pipelines/subselnet_cifar.py                          # preset small; aft
 python pipelines/subselnet_cifar.py --data-dir DIR           # DIR/cifar10/train.parquet, test.parquet
 python pipelines/subselnet_cifar.py --preset paper --name p  # the paper's sizes, for GPUs
 
-Options are those of `raysubset subselnet fit`; what is fitted is evaluated on cells that were never trained.
+Options are those of `raysubset subselnet fit`; what is fitted is evaluated on cells that were never trained: all of
+them, with preset small eight.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from raysubset.cli import main
 
 NAME = "subselnet-cifar"
+CELLS = {"small": ["--cells", "8"]}
 
 
 def option(arguments: list[str], name: str, default: str) -> str:
@@ -31,4 +33,4 @@ if __name__ == "__main__":
             raise
     root = Path(option(given, "--root", os.environ.get("RAYSUBSET_ROOT", "runs")))
     where = ["--data-dir", option(given, "--data-dir", "")] if "--data-dir" in given else []
-    main(["subselnet", "evaluate", str(root / name), *where])
+    main(["subselnet", "evaluate", str(root / name), *where, *CELLS.get(option(given, "--preset", "small"), [])])
