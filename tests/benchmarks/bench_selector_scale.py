@@ -153,31 +153,32 @@ def drawn(memory: DistributedMemory, actors: RayShards, m: int) -> tuple[float, 
 
 
 def shards(largest: int) -> None:
-    """Draws from a memory of one metric in two actors: cost against rows."""
+    """Draws from a memory of one metric in two actors, then in this process: cost against rows."""
     print(
-        "| rows | memory | m | wall s | CPU s, all processes | CPU ns a row | most held MB, all processes | "
-        "in one process, CPU s |\n" + "| ---: " * 8 + "|"
+        "| rows | memory | m | wall s | CPU s, all processes | CPU ns a row | most held MB, all processes |\n"
+        + "| ---: " * 7
+        + "|"
     )
     costs: dict[tuple[str, float], list[tuple[int, float]]] = {}
+    sizes = [(10**power, share) for power in range(4, 9) if 10**power <= largest for share in (0.01, 0.1)]
     for dtype in ("float32", "float16"):
         plan = rs.SubsetPlan(metric="loss", first_epoch="scheduled", memory=dtype)  # type: ignore[arg-type]
-        for n in [10**power for power in range(4, 9) if 10**power <= largest]:
+        for n, share in sizes:
+            m = int(share * n)
             memory, actors = start_memory(n, SHARDS, plan)
             ray.get([actor.__ray_call__.remote(fill) for actor in actors.actors])
-            for share in (0.01, 0.1):
-                m = int(share * n)
-                wall, cpu, held = drawn(memory, actors, m)
-                costs.setdefault((dtype, share), []).append((n, cpu))
-                alone = ""
-                if dtype == "float32":
-                    costs.setdefault(("one process, float32", share), []).append((n, in_one_process(n, m)))
-                    alone = f"{costs['one process, float32', share][-1][1]:.4f}"
-                print(
-                    f"| {n:,} | {dtype} | {m:,} | {wall:.3f} | {cpu:.4f} | {1e9 * cpu / n:.1f} | "
-                    f"{held / 1e6:,.0f} | {alone} |",
-                    flush=True,
-                )
+            wall, cpu, held = drawn(memory, actors, m)
+            costs.setdefault((dtype, share), []).append((n, cpu))
+            print(
+                f"| {n:,} | {dtype} | {m:,} | {wall:.3f} | {cpu:.4f} | {1e9 * cpu / n:.1f} | {held / 1e6:,.0f} |",
+                flush=True,
+            )
             actors.stop()
+    print("\n| rows | m | in one process, CPU s |\n" + "| ---: " * 3 + "|")
+    for n, share in sizes:  # last: what it takes would count as held
+        cost = in_one_process(n, int(share * n))
+        costs.setdefault(("one process, float32", share), []).append((n, cost))
+        print(f"| {n:,} | {int(share * n):,} | {cost:.4f} |", flush=True)
     figure(costs)
 
 

@@ -5,9 +5,10 @@
     python tests/benchmarks/claims.py --list                what would run
 
 The printed figures are to be held against the README's, which carry their intervals; a claim is reproduced if they
-lie inside. Where a figure is over several seeds, the command is that of the first. DATA in a command stands for DATA_DIR; runs go to claims/runs, output to claims/<number>.log, times to
-claims/done.json. What is done is not run again (remove claims/ for that): its time counts in the total all the
-same, so a run of two hours may be cut in pieces. Exit code 1 if a command failed.
+lie inside. Where a figure is over several seeds, the command is that of the first. DATA in a command stands for
+DATA_DIR; runs go to claims/runs, output to claims/<number>.log, times to claims/done.json. What is done is not run
+again (remove claims/ for that): its time counts in the total all the same, so a run of two hours may be cut in
+pieces. Exit code 1 if a command failed.
 """
 
 from __future__ import annotations
