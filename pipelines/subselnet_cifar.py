@@ -4,8 +4,8 @@ python pipelines/subselnet_cifar.py                          # preset small; aft
 python pipelines/subselnet_cifar.py --data-dir DIR           # DIR/cifar10/train.parquet, test.parquet
 python pipelines/subselnet_cifar.py --preset paper --name p  # the paper's sizes, for GPUs
 
-Options are those of `raysubset subselnet fit`; what is fitted is evaluated on cells that were never trained: on all
-of them, with preset small on eight.
+Options are those of `raysubset subselnet fit`; what is fitted is evaluated on cells that were never trained: on
+all of them, with preset small on eight.
 """
 
 import os
