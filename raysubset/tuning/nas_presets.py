@@ -71,7 +71,7 @@ def _paper_supernet() -> NasPreset:
 
 
 def _small_darts() -> NasPreset:
-    recipe = _recipe(epochs=20, batch_size=32, lr=0.025, lr_min=1e-3, weight_decay=3e-4, crop_padding=2)
+    recipe = _recipe(epochs=30, batch_size=32, lr=0.025, lr_min=1e-3, weight_decay=3e-4, crop_padding=2)
     options = {"recipe": recipe, "channels": 4, "cells": 3, "retrain_epochs": 5}
     return NasPreset({**options, "retrain_channels": 8, "retrain_cells": 3}, 2, 1000)
 
