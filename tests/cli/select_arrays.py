@@ -38,4 +38,5 @@ def check_refused(capsys: pytest.CaptureFixture[str], folder: Path, arguments: s
     for words in said:
         assert words in err, err
     assert "Traceback" not in err, err
+    assert len(err.partition("Error: ")[2].splitlines()) == 1, err  # usage may stand above it
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before

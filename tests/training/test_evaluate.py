@@ -94,6 +94,7 @@ def test_batches_made_meanwhile_can_still_be_trained_on(make_batches: MakeBatche
     model = build_model("lenet", num_classes=10, input_shape=(1, 16, 16), seed=0)
     evaluate(model, loader())
     model(kept[0]).sum().backward()
+    assert all(weights.grad is not None for weights in model.parameters())
 
 
 def test_a_diverged_model_has_no_finite_loss(make_batches: MakeBatches) -> None:
