@@ -53,8 +53,9 @@ class CandidateOptions:
         score: What is compared, on the validation rows: "accuracy", or the negated "loss".
         objective: Of "random" and "evolution" without a supernet: each cell's own short "training", or the
             "table".
-        finalists: Best cells by a single-path supernet that are trained each by itself, on what the plan chooses,
-            and judged again, since shared weights rank cells poorly; 0: the supernet alone decides.
+        finalists: Cells that are trained each by itself, on what the plan chooses, and judged by all validation
+            rows, since shared weights rank cells poorly: half of them a single-path supernet's best, half drawn at
+            random; 0: the supernet alone decides.
         finalist_epochs: Of each; their first epoch is as small as the plan's schedule says.
 
     Raises:

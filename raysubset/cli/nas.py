@@ -82,8 +82,8 @@ class Judging:
     finalists: Annotated[
         int | None,
         Option(
-            help="Best cells by a supernet that are then trained by themselves (default: the preset's; 0 for a "
-            "selector that wants evidence gathered beforehand, which such cells have none of)."
+            help="Cells that are then trained by themselves, half of them a supernet's best, half drawn (default: "
+            "the preset's; 0 for a selector that wants evidence gathered beforehand, which such cells lack)."
         ),
     ] = None
     objective: Annotated[Objective, Option(help="What random and evolution judge by.")] = "training"
@@ -232,7 +232,7 @@ def _lines(info: NasInfo) -> list[tuple[str, str]]:
     if info.judged:
         lines.append(("judged", f"{info.judged} cells in {info.judged_s:.1f} s"))
     if info.finalists:
-        lines.append(("trained by themselves", f"the best {info.finalists} in {info.finalists_s:.1f} s"))
+        lines.append(("trained by themselves", f"{info.finalists} cells in {info.finalists_s:.1f} s"))
     if (table := info.table) is not None:
         lines.append((f"table, {table.data}", f"test {table.test:.2%}, rank {table.rank} of {table.cells}"))
         lines.append(("", f"best {table.best_test:.2%}, median {table.median_test:.2%}"))

@@ -68,7 +68,7 @@ class NasInfo:
         supernet_train_s: Seconds its epochs took, selection included.
         supernet_samples, supernet_epochs: Samples consumed, and in passes over the rows it learns from.
         judged, judged_s, judged_samples: Candidates judged, wall seconds and samples of that.
-        finalists, finalists_s, finalists_samples: The best of them that were trained by themselves, likewise.
+        finalists, finalists_s, finalists_samples: Cells that were trained by themselves after that, likewise.
         cell, score: What was found, and its score on the validation rows (None where it was derived from alpha).
         table: What a benchmark table says of it.
         agreement: How well scores rank a random draw of cells.

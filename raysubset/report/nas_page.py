@@ -116,8 +116,8 @@ def _found(search: NasSearch) -> Iterator[str]:
     )
     if info.finalists:
         judged = (
-            f", the best of {info.finalists} that were trained by themselves, which were the supernet's best of "
-            f"{count(info.judged)}"
+            f", the best of {info.finalists} that were trained by themselves: half of them the supernet's best of "
+            f"{count(info.judged)}, half drawn at random"
         )
     yield f"Found {info.cell}{judged}."
     if (table := info.table) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def _search_supernet(run: NasRun, setting: NasSetting, slots: Slots) -> None:
         ranked = _ranked(run, pool.judge)
         _compare(run, pool.judge)
     if count := experiment.candidates.finalists:
-        ranked = _finals(run, setting, slots, ranked[:count])
+        ranked = _finals(run, setting, slots, _finalists(experiment, ranked, count))
     _found(run, ranked[0])
 
 
@@ -145,24 +146,39 @@ def _ranked(run: NasRun, judge: Judging) -> list[Judgement]:
     return _best_first(judged.values())
 
 
-def _finals(run: NasRun, setting: NasSetting, slots: Slots, best: Sequence[Judgement]) -> list[Judgement]:
-    """Train the supernet's best cells each by itself, and judge them by that; returns them, best first."""
+def _finalists(experiment: NasExperiment, ranked: Sequence[Judgement], count: int) -> list[str]:
+    """Return the supernet's best cells and as many drawn ones, or one less.
+
+    Shared weights may rank no better than chance, or worse: their best are then poor cells all of them, and among
+    the drawn ones there are good ones.
+    """
+    best = [one.cell for one in ranked[: count - count // 2]]
+    drawn = map(str, draw_distinct(find_space(experiment.space), count, experiment.seed, "finalists"))
+    return [*best, *islice((cell for cell in drawn if cell not in best), count // 2)]
+
+
+def _finals(run: NasRun, setting: NasSetting, slots: Slots, cells: Sequence[str]) -> list[Judgement]:
+    """Train each of some cells by itself, and judge them by that; returns them, best first."""
     log = CandidateLog.open(run.folder / FINALISTS_FILE)
     trained = replace(setting, experiment=of_finalists(run.experiment))
     with closing(JudgePool(trained, None, slots, 1)) as pool:
-        found = log.judged([one.cell for one in best], heeding(pool.judge, run.folder))
+        found = log.judged(cells, heeding(pool.judge, run.folder))
     samples = sum(one.samples for one in found)
     run.note(finalists=len(found), finalists_s=log.judged_s, finalists_samples=samples)
     return _best_first(found)
 
 
 def of_finalists(experiment: NasExperiment) -> NasExperiment:
-    """Return how the cells of a supernet search are trained by themselves: few epochs, no full one first."""
+    """Return how finalists are trained and judged: few epochs, no full one first, all validation rows.
+
+    They differ by a point or two, and a thousand rows tell two points apart at best.
+    """
     first = "scheduled" if experiment.plan.first_epoch == "auto" else experiment.plan.first_epoch
     return replace(
         experiment,
         plan=replace(experiment.plan, first_epoch=first),
         recipe=replace(experiment.recipe, epochs=experiment.candidates.finalist_epochs),
+        candidates=replace(experiment.candidates, rows=0),
     )
 
 

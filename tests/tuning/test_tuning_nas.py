@@ -111,15 +111,24 @@ def test_a_supernet_search_says_what_the_table_knows_and_goes_on_where_it_was_cu
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
-def test_the_supernet_s_best_are_trained_by_themselves_and_that_decides(data: Dataset, tmp_path: Path) -> None:
-    options = CandidateOptions(batch=50, count=12, population=6, finalists=3, finalist_epochs=2)
+def test_the_best_and_drawn_cells_are_trained_by_themselves_and_that_decides(
+    data: Dataset, tmp_path: Path
+) -> None:
+    options = CandidateOptions(batch=50, count=12, population=6, rows=37, finalists=3, finalist_epochs=2)
     found = search(experiment("f", candidates=options), data, tmp_path)
     by_supernet = scores(tmp_path / "f")
     finals = scores(tmp_path / "f", "finalists.jsonl")
-    best = sorted(by_supernet.values(), reverse=True)[:3]
-    assert sorted((by_supernet[cell] for cell in finals), reverse=True) == best
+    best = sorted(by_supernet.values(), reverse=True)[:2]
+    drawn = [str(cell) for cell in draw_distinct(Space201(), 3, 0, "finalists")]
+    (last,) = finals.keys() - by_supernet.keys()
+    kept = [cell for cell in finals if cell != last]
+    assert sorted((by_supernet[cell] for cell in kept), reverse=True) == best
+    assert last == next(cell for cell in drawn if cell not in kept)
     assert (found.cell, found.score) == max(finals.items(), key=lambda pair: pair[1])
     assert found.finalists == 3
+    lines = (tmp_path / "f" / "finalists.jsonl").read_text().splitlines()
+    right = [json.loads(line)["accuracy"] * found.n_validation for line in lines]
+    assert right == pytest.approx([round(rows) for rows in right]), "judged by all validation rows, not by 37"
     planned = 3 * 0.5 * 2 * found.n_train
     assert planned <= found.finalists_samples <= 1.05 * planned  # a full first epoch would add half of that
 
