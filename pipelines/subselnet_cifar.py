@@ -19,18 +19,24 @@ CELLS = {"small": ["--cells", "8"]}
 
 
 def option(arguments: list[str], name: str, default: str) -> str:
-    """Return the value that follows an option."""
-    return arguments[arguments.index(name) + 1] if name in arguments else default
+    """Return the value that follows an option, or stands behind its "="."""
+    for here, following in zip(arguments, [*arguments[1:], default], strict=False):
+        if here == name:
+            return following
+        if here.startswith(f"{name}="):
+            return here.partition("=")[2]
+    return default
 
 
 if __name__ == "__main__":
     given = sys.argv[1:]
     name = option(given, "--name", NAME)
     try:
-        main(["subselnet", "fit", *given, *([] if "--name" in given else ["--name", name])])
+        main(["subselnet", "fit", *given, *([] if option(given, "--name", "") else ["--name", name])])
     except SystemExit as done:  # every command ends so
         if done.code or "--help" in given:
             raise
     root = Path(option(given, "--root", os.environ.get("RAYSUBSET_ROOT", "runs")))
-    where = ["--data-dir", option(given, "--data-dir", "")] if "--data-dir" in given else []
+    data_dir = option(given, "--data-dir", "")
+    where = ["--data-dir", data_dir] if data_dir else []
     main(["subselnet", "evaluate", str(root / name), *where, *CELLS.get(option(given, "--preset", "small"), [])])

@@ -98,18 +98,16 @@ def test_golden_traces_at_one_worker(name: str) -> None:
     assert jobs[: len(values[name])] == values[name]
 
 
+def unhalved(ledger: Ledger) -> Search:
+    """Nine trials of 40 samples on two workers, none stopped before its end."""
+    points = ListedPoints([{"x": x} for x in range(9)])
+    return Search(Rungs((40.0,), (4,)), RunToEnd(1), points, trials=9, concurrency=2, ledger=ledger)
+
+
 def test_a_budget_of_samples_ends_trials_at_an_epoch_not_at_a_rung() -> None:
     """Two workers, trials of 4 epochs of 10, no halving; the 50 samples are spent when both did 2.5 epochs."""
     task = Listed([10] * 4, lambda x, epoch: 1.0)
-    search = Search(
-        Rungs((40.0,), (4,)),
-        RunToEnd(1),
-        ListedPoints([{"x": x} for x in range(9)]),
-        trials=9,
-        concurrency=2,
-        ledger=Ledger(samples=50),
-    )
-    trace = simulate(search, task, startup_s=0.0, seconds_per_sample=1.0)
+    trace = simulate(unhalved(Ledger(samples=50)), task, startup_s=0.0, seconds_per_sample=1.0)
     assert [(job.trial, job.samples, job.end_s) for job in trace.jobs] == [("0000", 30, 30.0), ("0001", 30, 30.0)]
     assert trace.incumbents == ()
     assert trace.regret is None
@@ -118,15 +116,7 @@ def test_a_budget_of_samples_ends_trials_at_an_epoch_not_at_a_rung() -> None:
 def test_a_budget_of_seconds_ends_trials_at_an_epoch_not_at_a_rung() -> None:
     """Whole trials take 41 s; the second two stand at 52 s after an epoch and at 62 s after two."""
     task = Listed([10] * 4, lambda x, epoch: 1.0)
-    search = Search(
-        Rungs((40.0,), (4,)),
-        RunToEnd(1),
-        ListedPoints([{"x": x} for x in range(9)]),
-        trials=9,
-        concurrency=2,
-        ledger=Ledger(seconds=55),
-    )
-    trace = simulate(search, task, startup_s=1.0, seconds_per_sample=1.0)
+    trace = simulate(unhalved(Ledger(seconds=55)), task, startup_s=1.0, seconds_per_sample=1.0)
     assert [(job.trial, job.samples, job.end_s) for job in trace.jobs] == [
         ("0000", 40, 41.0),
         ("0001", 40, 41.0),
