@@ -121,10 +121,16 @@ class Jobs:
             self._resuming.append(promotion.trial)
         return verdict
 
-    def ended(self, name: str, result: Mapping[str, Any] | None) -> None:
-        """Take in that a trial ended: by itself (its last report comes only here), or because it was told to."""
+    def ended(self, name: str, result: Mapping[str, Any] | None, failed: bool = False) -> None:
+        """Take in that a trial ended: by itself (its last report comes only here), or because it was told to.
+
+        Args:
+            name: Of the trial.
+            result: Its last report, None for one that was lost, or that waited when a foreign scheduler ended it.
+            failed: It was lost.
+        """
         samples = int(result["samples_consumed"]) if result and "samples_consumed" in result else 0
-        failed = result is None or result.get("status") == "failed"
+        failed = failed or (result is not None and result.get("status") == "failed")
         if result is not None and not failed and name in self.search.running:
             self._report(name, result)
         self.search.end(name, samples, failed)

@@ -87,7 +87,7 @@ class SearchSource(Searcher):
         """Hand a trial's end on."""
         name = self.names[trial_id]
         if self._hears or error:
-            self._jobs.ended(name, None if error else result)
+            self._jobs.ended(name, None if error else result, failed=error)
         if self._foreign is not None:
             self._foreign.on_trial_complete(name, result, error)
 

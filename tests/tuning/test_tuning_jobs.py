@@ -273,6 +273,18 @@ def test_a_lost_trial_counts_as_failed() -> None:
     assert search.history.losses[0] == {"0000": float("inf")}
 
 
+def test_a_trial_that_a_foreign_scheduler_ends_while_it_waits_has_not_failed() -> None:
+    search, _ = new_search(StoppingHalving(3, 3))
+    source = SearchSource(new_jobs(search), hears=True)
+    source.suggest("a")
+    source.on_trial_result("a", result(60, 0.5))
+    source.on_trial_complete("a", None)
+    assert search.running == {}
+    assert search.ledger.spent == {"0000": 60}
+    assert not search.history.failed
+    assert search.history.losses[0] == {}
+
+
 def test_the_journal_keeps_events_and_drops_a_line_cut_short(tmp_path) -> None:
     file, heading = tmp_path / "j.jsonl", {"trials": 3, "levels": (1.0, 2.0)}
     journal = Journal(file, heading)

@@ -174,6 +174,27 @@ def test_ray_s_own_schedulers_run_on_samples(name, digits, ray_cluster, tmp_path
         assert {row.epoch for row in last.values()} == {9}
 
 
+def test_a_trial_being_saved_when_its_bracket_of_hyperband_ends_ends_too(digits, ray_cluster, tmp_path) -> None:
+    class SlowToSave(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = torch.nn.Linear(784, 10)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.head(inputs.flatten(1))
+
+        def state_dict(self, *args, **options):
+            time.sleep(0.5)  # the other trial of the bracket reports meanwhile
+            return super().state_dict(*args, **options)
+
+    def build(num_classes: int, input_shape: tuple[int, ...]) -> torch.nn.Module:
+        return SlowToSave()
+
+    search(digits, tmp_path, scheduler=foreign_schedulers()["hyperband"], search="random", trials=2, model=build)
+    rows = read_records(tmp_path / "s" / "records.jsonl").stage("search")
+    assert {row.trial: row.status for row in rows} == {"0000": "stopped", "0001": "stopped"}
+
+
 def test_own_models_are_tuned_and_wrong_ones_refused(digits, ray_cluster, tmp_path) -> None:
     def own(num_classes: int, input_shape: tuple[int, ...]) -> torch.nn.Module:
         width = int(torch.tensor(input_shape).prod())
