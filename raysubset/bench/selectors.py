@@ -22,6 +22,7 @@ from raysubset.data.transform import Transform
 from raysubset.errors import BudgetError, OptionsError, SelectionError, SlowSelectorWarning, UnknownNameError
 from raysubset.hpo.pairing import TrialSeeds
 from raysubset.proxy.service import SelectorService
+from raysubset.report.line_file import LineFile
 from raysubset.runtime.evidence import Evidence, gather_evidence
 from raysubset.runtime.trial import Trial, TrialSpec
 from raysubset.seeds import seed64
@@ -242,20 +243,21 @@ def run_study(
     """
     bench = Bench(data, study)
     known = {(o.selector, o.ratio, o.seed): o for o in read_outcomes(file)}
+    results = LineFile(file)
     for seed in range(study.seeds):
         for name in dict.fromkeys((BASELINE, *names)):
             for ratio in study.ratios:
                 outcome = known.get((name, ratio, seed))
                 if outcome is None:
                     outcome = bench.run(name, ratio, seed)
-                    with file.open("a", encoding="utf-8") as lines:
-                        lines.write(json.dumps(asdict(outcome)) + "\n")
+                    results.write(json.dumps(asdict(outcome)))
                     tell(outcome)
                 yield outcome
 
 
 def read_outcomes(file: Path) -> list[Outcome]:
-    """Return the outcomes that a file holds; none if there is no file."""
+    """Return the outcomes that a file holds, without a last line that was cut short; none if there is no file."""
     if not file.exists():
         return []
-    return [Outcome(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines() if line]
+    *lines, _ = file.read_text(encoding="utf-8").split("\n")
+    return [Outcome(**json.loads(line)) for line in lines]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from raysubset.report.run_info import RUN_FILE, RunInfo
 from raysubset.report.tables import Table, summary_rows
@@ -69,7 +70,7 @@ def print_summary(folder: Path, report: Path, console: Console, as_json: bool) -
         return
     table = RichTable(show_header=False, box=None, padding=(0, 2))
     for label, value in rows:
-        table.add_row(label, value)
+        table.add_row(label, Text(value))
     console.print(table)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
 
@@ -96,5 +97,5 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
         for column in table.columns:
             drawn.add_column(column, overflow="fold")
         for row in table.rows:
-            drawn.add_row(*row)
+            drawn.add_row(*map(Text, row))
         wide.print(drawn)

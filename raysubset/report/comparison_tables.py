@@ -157,14 +157,14 @@ def _gain_words(gain: Estimate) -> str:
     side = "above" if gain.value >= 0 else "below"
     size = f"{100 * abs(gain.value):.2f} points {side}"
     if not isfinite(gain.low):
-        return f"{size} (one seed)"
+        return f"{size} (no interval)"
     shown = "" if gain.low > 0 or gain.high < 0 else ", which includes 0"
     return f"{size} (95 % interval {100 * gain.low:+.2f} to {100 * gain.high:+.2f}{shown})"
 
 
 def _says(difference: Estimate) -> str:
     if not isfinite(difference.low):
-        return "one seed"
+        return "no interval"
     return "holds" if difference.low > 0 else "the reverse" if difference.high < 0 else "not told from 0"
 
 

@@ -87,12 +87,14 @@ class Savings:
     """How many times cheaper the search on subsets was; below 1 it was dearer, None was not measured.
 
     Attributes:
-        planned_full: trials * epochs * n_train, in samples (arithmetic).
+        planned_trials: Those of the search; of a finished one that its budget ended sooner, those it started.
+        planned_full: planned_trials * epochs * n_train, in samples (arithmetic).
         planned_factor: ``planned_full`` / samples of the finished search.
         samples_factor, wall_factor: Measured full search / search; both finished.
         whole_samples_factor, whole_wall_factor: The same with the final training added on either side.
     """
 
+    planned_trials: int
     planned_full: int
     planned_factor: float | None
     samples_factor: float | None
@@ -104,9 +106,11 @@ class Savings:
 def savings(run: RunInfo, costs: Sequence[StageCost]) -> Savings:
     """Compare the search with both yardsticks; a stage that did not finish is compared with nothing."""
     done = {cost.stage: cost for cost in costs if cost.finished}
-    planned_full = run.trials * run.epochs * run.n_train
+    planned_trials = min(run.trials, done["search"].trials) if "search" in done else run.trials
+    planned_full = planned_trials * run.epochs * run.n_train
     subset, full = ("search",), ("search-full",)
     return Savings(
+        planned_trials=planned_trials,
         planned_full=planned_full,
         planned_factor=ratio(planned_full, _samples(done, subset)),
         samples_factor=ratio(_samples(done, full), _samples(done, subset)),

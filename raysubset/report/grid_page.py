@@ -154,18 +154,20 @@ def _label(line: Line) -> str:
 def _found(rows: Sequence[Line]) -> Iterator[str]:
     for line in rows:
         gap, saved = line.gap(), line.saving(lambda c: c.samples)
-        if gap is None or saved is None or not line.cells[0].against:
+        if saved is None or not line.cells[0].against:
             continue
         took = line.saving(lambda c: c.wall_s)
         time = "" if took is None else f", {times(took.value, 'less time', 'more time')}"
+        accuracy = "" if gap is None else f"test accuracy {_points(gap)} against the search on all data, with "
+        than = "" if gap is not None else " than the search on all data"
         yield (
-            f"{_label(line)}: test accuracy {_points(gap)} against the search on all data, with "
-            f"{times(saved.value, 'fewer samples', 'more samples')}{time}, retraining included."
+            f"{_label(line)}: {accuracy}{times(saved.value, 'fewer samples', 'more samples')}{time}{than}, "
+            "retraining included."
         )
 
 
 def _points(gap: Estimate) -> str:
-    return points(gap) if math.isfinite(gap.low) else f"{100 * gap.value:+.1f} points (one seed, no interval)"
+    return points(gap) if math.isfinite(gap.low) else f"{100 * gap.value:+.1f} points (no interval)"
 
 
 def _against(grid: Grid, rows: Sequence[Line]) -> Iterator[str]:
@@ -184,6 +186,8 @@ def _unmeasured(grid: Grid, rows: Sequence[Line]) -> Iterator[str]:
         yield f"{len(grid.missing)} of {len(grid.cells)} cells have no result; they are listed below."
     if any(len(line.finished) == 1 for line in rows):
         yield "Some rows rest on one seed: they have no interval."
+    if any(line.pairs and line.gap() is None for line in rows):
+        yield "The data have no test rows: accuracy against all data is not measured."
     if not any(line.pairs for line in rows):
         yield "No cell has a finished search on all data beside it: nothing that was saved is measured."
 

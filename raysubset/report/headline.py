@@ -66,8 +66,10 @@ def _cost(summary: Summary) -> Iterator[str]:
         if saved.wall_factor is not None:
             spent += f", {times(saved.wall_factor, 'less time', 'more time')}"
     elif saved.planned_factor is not None:
+        began = saved.planned_trials
+        whole = "every trial" if began == summary.run.trials else f"each of its {count(began)} trials"
         spent += (
-            f"; every trial for every epoch on all rows would be {count(saved.planned_full)} "
+            f"; {whole} for every epoch on all rows would be {count(saved.planned_full)} "
             f"(arithmetic, no early stopping): {times(saved.planned_factor, 'fewer', 'more')}"
         )
     yield spent + "."

@@ -77,7 +77,7 @@ def parallel_picture(summary: Summary) -> Picture | None:
             if _varied(shown, name)]  # fmt: skip
     best = max(1, math.ceil(BEST_SHARE * len(final)))
     groups = {id(trial): 0 if i < best else 1 for i, trial in enumerate(final)}
-    if len({trial.score for trial in final}) > 1:
+    if len({trial.score for trial in shown if trial.score_epoch == last}) > 1:
         rows.append(_score_axis(shown, last, summary.run.score))
     with canvas(height=1.1 + 0.62 * len(rows)) as (figure, (axes,)):
         for place, trial in reversed(list(enumerate(shown))):

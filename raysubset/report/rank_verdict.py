@@ -103,7 +103,7 @@ def calibration_words(study: Study) -> str:
         return "none was asked for"
     rows = calibration_rows(study, asked)
     rule = "the lower end of tau's 95 % interval" if asked.by == "lower" else "tau itself, whatever its interval,"
-    chosen = recommended(study)
+    chosen = recommended(study) if study.finished else None  # a repeat that is missing may change it
     if chosen is not None:
         verdict = (
             f"Recommended: --ratio {chosen:g}, the smallest tried at which {rule} is at least {asked.threshold:g}"

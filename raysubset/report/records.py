@@ -1,20 +1,17 @@
 """records.jsonl: one `TrialRecord` per line, appended while a run goes on and read back afterwards.
 
-A line is written by one system call on a file opened for appending, so a crash leaves at most one cut line,
-at the end. A resumed run may train epochs of a trial again: from the first repeated epoch on, the later lines win.
+A crash leaves at most one cut line, at the end (see `line_file`). A resumed run may train epochs of a trial again:
+from the first repeated epoch on, the later lines win.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from raysubset.errors import RecordError, StorageError
+from raysubset.report.line_file import LineFile, is_complete
 from raysubset.report.secrets import redacted
 from raysubset.types import TrialRecord
 
@@ -62,7 +59,7 @@ def read_records(path: Path) -> Records:
     except OSError as error:
         raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
     warnings: tuple[str, ...] = ()
-    if tail and _is_complete(tail):
+    if tail and is_complete(tail):
         lines.append(tail)
     elif tail:
         warnings = (f"{path.name}, line {len(lines) + 1}: cut short (by a crash?) and left out.",)
@@ -76,15 +73,6 @@ def read_records(path: Path) -> Records:
         latest[*trial, record.epoch] = record
         reached[trial] = record.epoch
     return Records(tuple(latest.values()), warnings)
-
-
-def _is_complete(line: bytes) -> bool:
-    """No proper prefix of a JSON object is JSON, so a line that parses was not cut."""
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
 
 
 def parse_record(line: bytes, where: str) -> TrialRecord:
@@ -123,62 +111,13 @@ def _faults(record: TrialRecord) -> list[str]:
     return faults
 
 
-class RecordWriter:
-    """Appends records to a file, one line and one system call each; not for use by several threads.
-
-    Opening creates the folder. A last line that an earlier crash cut short is removed, so that the next record
-    does not grow onto it.
-
-    Raises:
-        StorageError: The folder or file cannot be opened for writing.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab", buffering=0)
-            _mend_tail(path)
-        except OSError as error:
-            raise StorageError(f"Cannot write records to {path}: {error.strerror or error}.") from error
+class RecordWriter(LineFile):
+    """Appends records to a file, one line and one system call each; see `LineFile`."""
 
     def append(self, record: TrialRecord) -> None:
-        """Write one record, secrets of the environment hidden; it is in the operating system's hands then.
+        """Write one record, secrets of the environment hidden.
 
         Raises:
-            StorageError: The line cannot be written whole (for example, disk full); no part of it remains.
+            StorageError: See `LineFile.write`.
         """
-        line = redacted(record.to_json()).encode("utf-8") + b"\n"
-        size = os.fstat(self._file.fileno()).st_size
-        try:
-            if (written := self._file.write(line)) != len(line):
-                raise OSError(0, f"{written} of {len(line)} bytes written")
-        except OSError as error:
-            self._file.truncate(size)
-            raise StorageError(f"Cannot append to {self.path}: {error.strerror}. Is the disk full?") from error
-
-    def close(self) -> None:
-        """Close the file; closing twice does nothing."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _mend_tail(path: Path) -> None:
-    """End the last line with a newline, or remove it when a crash cut it short."""
-    content = path.read_bytes()
-    start = content.rfind(b"\n") + 1
-    if start == len(content):
-        return
-    with path.open("r+b") as file:
-        if _is_complete(content[start:]):
-            file.seek(0, os.SEEK_END)
-            file.write(b"\n")
-        else:
-            file.truncate(start)
+        self.write(redacted(record.to_json()))

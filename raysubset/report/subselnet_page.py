@@ -69,7 +69,7 @@ def report_sections(facts: StudyFacts, rows: Sequence[EvaluationRow]) -> list[Se
         gates_section(facts),
         costs_section(facts.costs, printed_table("6").notes),
         subsets_section(facts.subsets),
-        ranking_section(facts.rankings, facts.setting.unseen_cells),
+        ranking_section(facts.rankings, facts.costs.test_cells),
         Section("Not measured", (*LEFT_OUT, *unmeasured(facts)), ()),
     ]
 

@@ -154,10 +154,14 @@ class EpochMix:
 
 
 def epoch_mix(records: Iterable[TrialRecord]) -> tuple[EpochMix, ...]:
-    """Return the subset ratios and the metrics used at each epoch, first epoch first."""
+    """Return the subset ratios and the metrics used at each epoch, first epoch first.
+
+    An epoch that failed chose nothing and is left out.
+    """
     groups: dict[int, list[TrialRecord]] = {}
     for record in records:
-        groups.setdefault(record.epoch, []).append(record)
+        if record.metric_used != "none":
+            groups.setdefault(record.epoch, []).append(record)
     return tuple(_mix(epoch, rows) for epoch, rows in sorted(groups.items()))
 
 

@@ -8,13 +8,13 @@ was; a resumed search that is another one is refused.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from raysubset.errors import OptionsError, StorageError
 from raysubset.hpo.search import Event
+from raysubset.report.line_file import LineFile
 
 
 class Journal:
@@ -33,7 +33,6 @@ class Journal:
     """
 
     def __init__(self, path: Path, heading: Mapping[str, Any]) -> None:
-        self._path = path
         try:
             lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
         except OSError as error:
@@ -42,12 +41,7 @@ class Journal:
         now = json.loads(json.dumps(heading))
         if told is not None and told != now:
             raise OptionsError(f"The journal {path} is of another search: {_differences(told, now)}.")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab", buffering=0)
-            self._file.truncate(sum(len(line) + 1 for line in lines))
-        except OSError as error:
-            raise StorageError(f"Cannot write the journal {path}: {error.strerror or error}.") from error
+        self._file = LineFile(path, keep=sum(len(line) + 1 for line in lines))
         if told is None:
             self.append(now)
 
@@ -57,14 +51,7 @@ class Journal:
         Raises:
             StorageError: It cannot be written whole.
         """
-        line = json.dumps(event, allow_nan=False).encode() + b"\n"
-        size = os.fstat(self._file.fileno()).st_size
-        try:
-            if self._file.write(line) != len(line):
-                raise OSError(0, "the disk is full")
-        except OSError as error:
-            self._file.truncate(size)
-            raise StorageError(f"Cannot append to {self._path}: {error.strerror or error}.") from error
+        self._file.write(json.dumps(event, allow_nan=False))
 
     def close(self) -> None:
         """Close the file."""

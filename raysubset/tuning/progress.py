@@ -56,7 +56,7 @@ class StageView:
     def _beats_best(self, record: TrialRecord) -> bool:
         if self.best is None or self.best.val_loss is None or record.val_loss is None:
             return True
-        return (-record.samples_consumed, record.val_loss) < (-self.best.samples_consumed, self.best.val_loss)
+        return (-record.epoch, record.val_loss) < (-self.best.epoch, self.best.val_loss)
 
     def count(self, status: str) -> int:
         """Return how many trials have this status."""
@@ -145,7 +145,8 @@ class RichProgress:
             return
         self._view.hear(record)
         if record.status == "failed":
-            self._console.print(f"[yellow]trial {record.trial} failed:[/] {record.reason}", highlight=False)
+            said = Text.assemble((f"trial {record.trial} failed:", "yellow"), f" {record.reason}")
+            self._console.print(said, highlight=False)
         if self._live is None and perf_counter() - self._printed >= LINE_EVERY_S:
             self._printed = perf_counter()
             self._console.print(self._view.line(), highlight=False)

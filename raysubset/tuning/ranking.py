@@ -17,7 +17,8 @@ class RankedTrial:
     Attributes:
         trial: Its id in the stage.
         config: Its point in the search space.
-        samples_consumed: Where it was judged.
+        epoch: Where it was judged.
+        samples_consumed: What it had consumed there.
         val_loss: What was found there.
         val_accuracy: Beside it; nan in a regression.
         val_rmse, val_r2: The same of a regression; nan for classes, val_r2 where all targets are equal.
@@ -25,6 +26,7 @@ class RankedTrial:
 
     trial: str
     config: Mapping[str, Any]
+    epoch: int
     samples_consumed: int
     val_loss: float
     val_accuracy: float
@@ -35,8 +37,10 @@ class RankedTrial:
 def rank_trials(rows: Iterable[TrialRecord], score: str) -> tuple[RankedTrial, ...]:
     """Return the judged trials of one stage, best first.
 
-    A score is compared only with scores at the same cost: trials judged further along come first, and among
-    those of one cost the score decides. Failed trials and trials never judged are left out.
+    A score is compared only with scores of the same epoch: trials judged further along come first, and among those
+    of one epoch the score decides. Samples are no yardstick here: a selector may itself decide how many rows it
+    leaves out (InfoBatch), and a model that fits well leaves out more. Failed trials and trials never judged are
+    left out.
 
     Args:
         rows: Records of one stage.
@@ -50,13 +54,13 @@ def rank_trials(rows: Iterable[TrialRecord], score: str) -> tuple[RankedTrial, .
         elif row.val_loss is not None:
             last[row.trial] = row
     judged = [_ranked(row) for row in last.values() if row.trial not in failed]
-    return tuple(sorted(judged, key=lambda t: (-t.samples_consumed, _badness(t, score), t.trial)))
+    return tuple(sorted(judged, key=lambda t: (-t.epoch, _badness(t, score), t.trial)))
 
 
 def _ranked(row: TrialRecord) -> RankedTrial:
     measured = (row.val_loss, row.val_accuracy, row.val_rmse, row.val_r2)
     scores = (math.nan if value is None else value for value in measured)
-    return RankedTrial(row.trial, row.config, row.samples_consumed, *scores)
+    return RankedTrial(row.trial, row.config, row.epoch, row.samples_consumed, *scores)
 
 
 def _badness(trial: RankedTrial, score: str) -> float:

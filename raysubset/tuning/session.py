@@ -173,6 +173,8 @@ class Session:
         run = self.run
         known = run.info.stages.get(stage)
         own = stage == "search"
+        noted_s = known.wall_s if known else self.pool.evidence.seconds if own else 0.0
+        recorded_s = self._recorded_s(stage)
         with RecordWriter(run.folder / RECORDS_FILE) as writer:
             outcome = run_stage(
                 stage,
@@ -183,18 +185,26 @@ class Session:
                 writer,
                 run.listener,
                 drive=Drive(points, run.searcher, run.scheduler) if own else Drive(points),
-                elapsed_s=known.wall_s if known else self.pool.evidence.seconds if own else 0.0,
+                elapsed_s=max(noted_s, recorded_s),  # a driver that was killed noted nothing; its records did
                 checkpoint_every_s=run.checkpoint_every_s,
             )
         info = known if known and known.finished else self._charged(outcome.info) if own else outcome.info
         if known is not None and not known.finished:  # energy of all sessions, or of none
             parts = (known.energy_j, info.energy_j)
             info = replace(info, energy_j=None if None in parts else sum(part or 0.0 for part in parts))
+        if recorded_s > noted_s:  # a session that nobody noted
+            info = replace(info, energy_j=None)
         run.note(stages={**run.info.stages, stage: info})
         if outcome.interrupted:
             why = f": {outcome.cause.rstrip('.')}." if outcome.cause else "."
             raise InterruptedRunError(f"Run {run.experiment.name!r} was interrupted in stage {stage!r}{why}")
         return outcome
+
+    def _recorded_s(self, stage: str) -> float:
+        """Return when the last record of a stage was made, in seconds from its beginning; 0 if there is none."""
+        if not (self.run.folder / RECORDS_FILE).exists():
+            return 0.0
+        return max((row.finished_s for row in self._rows(stage)), default=0.0)
 
     def _charged(self, info: StageInfo) -> StageInfo:
         """Add the samples of the evidence: it was gathered for the search (whose clock began with it)."""

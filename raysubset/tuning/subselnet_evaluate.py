@@ -14,6 +14,7 @@ from pathlib import Path
 
 from raysubset.errors import DataError, OptionsError, RecordError
 from raysubset.report.fit_progress import FitProgress
+from raysubset.report.line_file import LineFile
 from raysubset.report.subselnet_tables import EvaluationRow
 from raysubset.runtime.place import place
 from raysubset.runtime.session import Slots, cluster_slots, ray_session
@@ -94,9 +95,10 @@ def evaluate_fit(
             _train_scouts(run, setting, missing, slots, say, progress)
             kept = [known[piece] for piece in pieces if piece in known]
             progress.stage("evaluation", len(pieces), len(kept), sum(one.select_s + one.train_s for one in kept))
+            results = LineFile(log)
             for done, (piece, outcome) in enumerate(spread(train_piece, missing, slots, setting), 1):
                 known[piece] = outcome
-                _append(log, piece, outcome)
+                results.write(json.dumps({**asdict(piece), **asdict(outcome)}))
                 progress.piece("evaluation", _words(piece), outcome.select_s + outcome.train_s, outcome.accuracy)
                 say(
                     f"{done} of {len(missing)}: {piece.method} {piece.ratio:g}, seed {piece.seed}: "
@@ -169,16 +171,14 @@ def evaluation_rows(outcomes: Mapping[Piece, Outcome]) -> list[EvaluationRow]:
 
 
 def read_outcomes(log: Path) -> dict[Piece, Outcome]:
-    """Read a file of outcomes; a last line that was cut short by a crash is dropped.
+    """Read a file of outcomes; a last line that was cut short by a crash is passed over.
 
     Raises:
         RecordError: Another line cannot be read.
     """
-    lines = log.read_text(encoding="utf-8").split("\n") if log.exists() else [""]
-    if lines[-1]:
-        log.write_text("".join(f"{line}\n" for line in lines[:-1]), encoding="utf-8")
+    *lines, _ = log.read_text(encoding="utf-8").split("\n") if log.exists() else [""]
     found = {}
-    for number, line in enumerate(lines[:-1], 1):
+    for number, line in enumerate(lines, 1):
         try:
             plain = json.loads(line)
             piece = Piece(**{name: plain.pop(name) for name in ("method", "cell", "seed", "ratio")})
@@ -186,11 +186,6 @@ def read_outcomes(log: Path) -> dict[Piece, Outcome]:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RecordError(f"{log}, line {number}: {error}.") from error
     return found
-
-
-def _append(log: Path, piece: Piece, outcome: Outcome) -> None:
-    with log.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({**asdict(piece), **asdict(outcome)}) + "\n")
 
 
 def _pieces(cells: Sequence[str], options: EvaluationOptions) -> Iterator[Piece]:

@@ -106,7 +106,7 @@ def test_a_trial_and_the_search_are_stopped_after_a_question(folder, visit) -> N
     with served(folder) as address:
         page = visit(address)
         page.click("[aria-label='Stop trial fresh']")
-        assert "Stop trial fresh?" in text(page, "dialog")
+        assert "Stop trial fresh of search?" in text(page, "dialog")
         page.keyboard.press("Escape")
         page.click("[aria-label='Stop trial fresh']")
         page.click("#confirm-no")
@@ -125,6 +125,18 @@ def test_a_trial_and_the_search_are_stopped_after_a_question(folder, visit) -> N
         until_text(page, "#stop-run", "Stopping")
         assert asked(folder) == {STOP_RUN}
         assert page.locator("#stop-run").is_disabled()
+
+
+def test_what_is_stopped_is_what_was_asked_for_though_the_next_stage_has_begun(folder, visit) -> None:
+    with served(folder) as address:
+        page = visit(address)
+        page.click("[aria-label='Stop trial fresh']")
+        add(folder, [record("fresh", 1, stage="search-full"), record("shown", 1, stage="search-full")])
+        until_text(page, "#trials", "shown")
+        with page.expect_response("**/api/stop") as answer:
+            page.click("#confirm-yes")
+        assert answer.value.ok
+        assert asked(folder) == {StopRequest("search", "fresh")}
 
 
 def test_names_with_markup_are_shown_as_they_are(tmp_path, visit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,14 @@ def test_a_finished_study_has_its_figures_tables_and_bad_news(tmp_path: Path) ->
     assert "raysubset hpo-dss --seeds 3" in shown.words
     assert "cells are missing" not in shown.words
     assert not shown.all("b")
+
+
+def test_a_study_without_test_rows_says_what_was_saved_and_what_is_not_measured(tmp_path: Path) -> None:
+    write(tmp_path, cells=[{**asdict(cell), "test_accuracy": None} for cell in cells(False)])
+    shown = page(tmp_path)
+    assert "Nothing has been measured" not in shown.words
+    assert re.search(r"0\.05: [\d.]+ times (fewer|more) samples.* than the search on all data", shown.words)
+    assert "no test rows" in shown.words
 
 
 def test_missing_cells_are_listed_with_their_state(tmp_path: Path) -> None:

@@ -47,6 +47,13 @@ def test_nothing_is_drawn_of_one_trial_or_of_a_space_that_did_not_vary() -> None
     assert parallel_picture(summary([record("a"), record("b")])) is None
 
 
+def test_of_many_trials_few_reach_the_last_epoch_and_the_picture_may_draw_one_of_them() -> None:
+    rows = [
+        record(f"t{n}", 9 if n < 2 else 1, config={"lr": 0.1 + n}, val_loss=0.1 + n / 1000) for n in range(400)
+    ]
+    assert parallel_picture(summary(rows)) is not None
+
+
 def test_some_of_many_keeps_the_ends() -> None:
     assert spread(list(range(10)), 20) == list(range(10))
     kept = spread(list(range(1000)), 200)

@@ -254,9 +254,9 @@ def test_dear_selection_is_bad_news() -> None:
 
 def test_arithmetic_is_never_passed_off_as_measurement() -> None:
     rows = search_records(trials=2)
-    run = run_info(stages={"search": stage_info(rows)}, result=Result({"lr": 0.1}))
+    run = run_info(trials=2, stages={"search": stage_info(rows)}, result=Result({"lr": 0.1}))
     made = headline(summarise(run, Records(tuple(rows))))
-    assert any("864,000 (arithmetic, no early stopping)" in sentence for sentence in made.found)
+    assert any("72,000 (arithmetic, no early stopping)" in sentence for sentence in made.found)
     assert any("not run: time saved and accuracy lost are not measured" in text for text in made.unmeasured)
 
 

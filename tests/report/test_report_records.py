@@ -135,7 +135,7 @@ def test_a_missing_file_is_a_storage_error(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_of_the_folder_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(StorageError, match="Cannot write records"):
+    with pytest.raises(StorageError, match="Cannot write .*records.jsonl"):
         RecordWriter(tmp_path / "run" / "records.jsonl")
 
 
@@ -145,7 +145,7 @@ def test_no_permission_is_a_storage_error(tmp_path: Path) -> None:
     if user == 0:
         os.seteuid(65534)  # root may write anywhere
     try:
-        with pytest.raises(StorageError, match="Cannot write records"):
+        with pytest.raises(StorageError, match="Cannot write .*records.jsonl"):
             RecordWriter(tmp_path / "records.jsonl")
     finally:
         os.seteuid(user)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from synthetic import record, run_info, search_records, whole_run, write_run
 
+from raysubset.report.headline import headline
 from raysubset.report.intervals import Estimate, difference, wilson
 from raysubset.report.progress import best_so_far, curves
 from raysubset.report.records import Records
@@ -106,6 +107,12 @@ def test_epoch_mix_means_and_metrics() -> None:
     assert (second.epoch, second.ratio_mean) == (2, 0.5)
 
 
+def test_an_epoch_that_failed_chose_nothing() -> None:
+    failed = record("b", 1, ratio=0.0, metric_used="none", status="failed")
+    (mix,) = epoch_mix([record("a", 1, ratio=0.2), failed])
+    assert (mix.ratio_mean, mix.ratio_low, dict(mix.metrics)) == (0.2, 0.2, {"gradient": 1})
+
+
 def two_searches(subset: StageInfo, full: StageInfo, **changes: object) -> object:
     rows = (record("a", 4, train_s=6.0, select_s=3.0, eval_s=1.0), record("a", 4, stage="search-full"))
     run = run_info(n_train=1000, trials=5, epochs=4, stages={"search": subset, "search-full": full}, **changes)
@@ -121,6 +128,14 @@ def test_savings_by_hand() -> None:
     assert (saved.whole_samples_factor, saved.whole_wall_factor) == (NOT_RUN, NOT_RUN)
     search = made.cost("search")
     assert (search.selection_share, search.evaluation_share) == (0.3, 0.1)
+
+
+def test_trials_that_a_budget_left_out_are_no_savings() -> None:
+    stages = {"search": StageInfo(10.0, 2000, 5, True)}
+    made = summarise(run_info(n_train=1000, trials=50, epochs=4, stages=stages), Records((record("a", 4),)))
+    assert (made.savings.planned_trials, made.savings.planned_factor) == (5, 10.0)
+    told = " ".join(headline(made).found)
+    assert "each of its 5 trials for every epoch on all rows would be 20,000" in told
 
 
 def test_whole_savings_add_the_final_training() -> None:

@@ -68,3 +68,13 @@ def test_an_unfinished_calibration_decides_nothing(tmp_path: Path) -> None:
     study = Study(configs=({"lr": 1},), cells=(), finished=False, calibration=ASKED)
     assert "Not decided yet" in calibration_words(study)
     assert rank_rows(study) == ()
+
+
+def test_a_calibration_that_lacks_a_repeat_recommends_nothing_yet(
+    digits: Dataset, tmp_path: Path, stages: Any
+) -> None:
+    stages(noise=0.3)
+    measured = calibrated(tmp_path, digits, replace(ASKED, threshold=0.3))
+    cut = replace(measured, cells=measured.cells[:-1], finished=False)
+    assert recommended(cut) is not None, "by what is there"
+    assert calibration_words(cut).startswith("Not decided yet")

@@ -26,8 +26,10 @@ from raysubset.data.catalog import load_dataset
 from raysubset.data.transform import Transform
 from raysubset.errors import DataError, OptionsError
 from raysubset.report.fit_progress import FitProgress
+from raysubset.report.line_file import LineFile
 from raysubset.report.subselnet_facts import StudyFacts
 from raysubset.report.subselnet_gates import gates
+from raysubset.report.subselnet_page import report_sections
 from raysubset.runtime.session import Slots
 from raysubset.runtime.supervisors import SupervisorOutput
 from raysubset.seeds import generator
@@ -40,7 +42,7 @@ from raysubset.subselnet.selector import open_predictor
 from raysubset.subselnet_experiment import SubSelNetExperiment
 from raysubset.training.recipe import Recipe
 from raysubset.tuning import subselnet_fit
-from raysubset.tuning.subselnet_evaluate import EvaluationOptions, outcomes_file
+from raysubset.tuning.subselnet_evaluate import EvaluationOptions, evaluation_rows, outcomes_file, read_outcomes
 from raysubset.tuning.subselnet_outcomes import cost_facts, paid_once, ranking_facts, validation_means
 from raysubset.tuning.subselnet_piece import FULL, Outcome, Piece
 from raysubset.tuning.subselnet_run import SubSelNetRun, open_run, start_run
@@ -224,6 +226,27 @@ def test_threads_are_given_back_after_an_error() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_reading_outcomes_changes_nothing_and_passes_over_a_line_cut_short(fitted: SubSelNetRun, tmp_path) -> None:
+    log, made = tmp_path / "o.jsonl", made_up(fitted)
+    lines = [json.dumps({**asdict(piece), **asdict(out)}) for piece, out in list(made.items())[:3]]
+    log.write_text("\n".join(lines)[:-9])
+    before = log.read_bytes()
+    assert read_outcomes(log) == dict(list(made.items())[:2])
+    assert log.read_bytes() == before
+    with LineFile(log) as results:
+        results.write(lines[2])
+    assert read_outcomes(log) == dict(list(made.items())[:3])
+
+
+def test_cells_that_were_not_evaluated_are_not_ranked_in_words(fitted: SubSelNetRun) -> None:
+    kept = set(map(str, fitted.folds.unseen[:3]))
+    outcomes = {piece: out for piece, out in made_up(fitted).items() if piece.cell in kept}
+    facts = study_facts(fitted, outcomes, OPTIONS)
+    (told,) = [part for part in report_sections(facts, evaluation_rows(outcomes)) if "ecommend" in part.title]
+    assert "of 3 unseen cells" in " ".join(told.paragraphs)
+    assert len(fitted.folds.unseen) > 3
 
 
 def test_the_command_writes_both_pages(fitted: SubSelNetRun) -> None:

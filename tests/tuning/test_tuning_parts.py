@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from io import StringIO
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from raysubset.errors import SearchSpaceError
 from raysubset.hpo.space import Choice, Integer, Uniform, choice, integer, loguniform, uniform
-from raysubset.tuning.progress import StageView, duration
+from raysubset.tuning.progress import RichProgress, StageView, duration
 from raysubset.tuning.ranking import rank_trials
 from raysubset.types import TrialRecord
 
@@ -74,6 +76,28 @@ def test_trials_are_ranked_at_equal_cost() -> None:
     ordered = sorted(rows, key=lambda row: row.epoch)
     assert [trial.trial for trial in rank_trials(ordered, "loss")] == ["best", "far", "near"]
     assert [trial.trial for trial in rank_trials(ordered, "accuracy")] == ["far", "best", "near"]
+
+
+def test_a_trial_that_leaves_out_more_rows_is_ranked_by_its_score() -> None:
+    rows = [
+        record("poor", 9, val_loss=0.9, samples_consumed=900),
+        record("good", 9, val_loss=0.1, samples_consumed=850),
+    ]
+    assert [trial.trial for trial in rank_trials(rows, "loss")] == ["good", "poor"]
+    view = StageView("search", trials=2, budget=1800)
+    for row in rows:
+        view.hear(row)
+    assert view.best == rows[1]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_reason_of_failure_is_no_markup(terminal: bool) -> None:
+    console = Console(file=StringIO(), force_terminal=terminal, width=200)
+    progress = RichProgress(console)
+    progress.stage_started("search", 2, 100.0)
+    progress.recorded(record("a", 1, status="failed", reason="ValueError: no [/INST], [enforce fail at a.cpp:7]"))
+    progress.stage_ended()
+    assert "ValueError: no [/INST], [enforce fail at a.cpp:7]" in console.file.getvalue()
 
 
 def test_progress_counts_and_predicts() -> None:

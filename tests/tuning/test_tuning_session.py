@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from raysubset.errors import InterruptedRunError
+from raysubset.report.records import RECORDS_FILE, RecordWriter
 from raysubset.report.run_info import StageInfo
 from raysubset.tuning.session import Session
 from raysubset.tuning.stage import StageOutcome
+from tests.report.synthetic import record
 
 EVIDENCE = SimpleNamespace(samples=1_000, seconds=7.0)
 
@@ -33,6 +35,24 @@ def session(folder: Path) -> Session:
         checkpoint_every_s=20.0,
     )
     return Session(run, SimpleNamespace(evidence=EVIDENCE), None)  # type: ignore[arg-type]
+
+
+def test_a_session_whose_driver_was_killed_counts_by_its_records(tmp_path, monkeypatch) -> None:
+    with RecordWriter(tmp_path / RECORDS_FILE) as writer:
+        writer.append(record("0000", 1, finished_s=50.0))
+    began = []
+
+    def run_stage(*_, elapsed_s: float, **__) -> StageOutcome:
+        began.append(elapsed_s)
+        return StageOutcome(StageInfo(elapsed_s + 10.0, 500, 1, True, energy_j=3.0), False, {})
+
+    monkeypatch.setattr("raysubset.tuning.session.run_stage", run_stage)
+    opened = session(tmp_path)
+    opened._run("search", opened.run.experiment, None)
+    assert began == [50.0]
+    search = opened.run.info.stages["search"]
+    assert search.wall_s == 60.0
+    assert search.energy_j is None, "what the killed session drew is not known"
 
 
 def test_evidence_is_counted_once_however_often_a_search_is_resumed(tmp_path, monkeypatch) -> None:

@@ -401,16 +401,17 @@ setInterval(() => { if (!document.hidden) showClock(); }, 1000);
 
 function askToStop(trial) {
   const run = state.runs.get(state.key);
-  write($("confirm-title"), trial ? `Stop trial ${trial}?` : `Stop ${run.name}?`);
+  // Polling goes on behind the dialog, and the next stage numbers its trials from 0 again: what is stopped is what was asked for.
+  const asked = { run: state.key, stage: trial ? state.detail.stage : "", trial: trial ?? "" };
+  write($("confirm-title"), trial ? `Stop trial ${trial} of ${asked.stage}?` : `Stop ${run.name}?`);
   write($("confirm-text"), trial
     ? "It ends with the epoch it is in and counts as it stands; the search goes on with others. It cannot be taken up again."
     : run.kind === "fit" ? "It ends with the piece it is in; what is done is kept, and the same command goes on with it."
     : "The search ends as by Ctrl-C: what is done is kept, and the same command with --resume goes on with it.");
-  $("confirm-yes").onclick = () => { $("confirm").close(); stop(trial); };
+  $("confirm-yes").onclick = () => { $("confirm").close(); stop(asked); };
   $("confirm").showModal();
 }
-async function stop(trial) {
-  const asked = { run: state.key, stage: trial ? state.detail.stage : "", trial: trial ?? "" };
+async function stop(asked) {
   const answer = await fetch("/api/stop", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(asked) }).catch((error) => error);
   if (!answer.ok) {
     const why = (await answer.json?.().catch(() => null))?.error ?? "the server does not answer";
