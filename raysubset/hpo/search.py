@@ -127,6 +127,11 @@ class Search:
         self._apply({"event": "start", "trial": trial, "bracket": bracket, "point": dict(point)})
         return Start(trial, point, self.running[trial])
 
+    def close(self) -> None:
+        """Start no more configurations; paused trials are promoted as far as what has begun goes."""
+        if not self.closed:
+            self._apply({"event": "close"})
+
     def _promotable(self) -> str | None:
         return self.scheduler.promotable() if self.paused and self.ledger.admits() else None
 

@@ -20,6 +20,7 @@ from raysubset.report.run_info import Result
 from raysubset.runtime.place import AnyDataset
 from raysubset.selection.plan import SubsetPlan
 from raysubset.training.recipe import Recipe
+from raysubset.tuning.population import check_foreign
 from raysubset.tuning.presets import default_space
 from raysubset.tuning.progress import RichProgress, Silent
 from raysubset.tuning.ranking import RankedTrial
@@ -124,6 +125,7 @@ def tune(
         InterruptedRunError: Stopped by Ctrl-C; call again with ``resume=True``.
     """
     check_trackers(track)
+    check_foreign(search, scheduler)
     own_scheduler = not isinstance(scheduler, str)
     if resume and name is None:
         raise OptionsError("resume=True needs the name of the run to go on with.")

@@ -13,6 +13,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from raysubset.errors import InterruptedRunError
+from raysubset.hpo.budget import Ledger
 from raysubset.report.driver import BEAT_EVERY_S, Driver, touch
 from raysubset.report.requests import STOP_RUN, STOPPED_BY_REQUEST, StopRequest, asked, clear, done
 from raysubset.runtime.judges import Judgement
@@ -50,6 +51,28 @@ def attended(folder: Path) -> Iterator[None]:
         if (now := Driver.read(folder)) is not None:
             now.over().write(folder)
         clear(folder)
+
+
+def end_with_next_report(trial: Trial) -> None:
+    """Have Tune end a trial, whatever its scheduler says: it asks the trial's own criterion first."""
+    trial.stopping_criterion = {"training_iteration": 0}
+
+
+class BudgetEnd(Callback):
+    """Ends the trials of a foreign scheduler, which knows of no budget, once it is spent: each an epoch later.
+
+    Args:
+        ledger: Of the search.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Look at the ledger."""
+        if self._ledger.exhausted:
+            for trial in trials:
+                end_with_next_report(trial)
 
 
 class StopRequests(Callback):
@@ -94,7 +117,7 @@ class StopRequests(Callback):
             done(self._folder, request)
         elif request.trial not in self.trials and self._give_up is not None:
             self.trials.add(request.trial)
-            trial.stopping_criterion = {"training_iteration": 0}  # any scheduler: Tune asks this first
+            end_with_next_report(trial)
             self._give_up(request.trial)
 
 

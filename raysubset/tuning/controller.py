@@ -7,8 +7,10 @@ running trial alone can be recovered. Were it not given up it would wait for eve
 are being reset. Here such a trial counts as running before anybody hears of a failure, and is recovered once, as
 if its process had died in training.
 
-A bracket of Ray's HyperBand that ends while a trial is being saved: it stops the trials that wait, but this one
-waits only when it is saved. Nobody would call it again, and the search would never end. Here it is stopped then.
+A bracket of Ray's HyperBand in which everybody waits: it is looked at only when one of its trials reports at a
+milestone or, before the first halving, is removed. So nobody is called again where the last to be waited for is
+still being saved when the others arrive, or ends by itself (its loss diverges, somebody stops it), or where one
+report passes two milestones. The search would never end. Here such a bracket is processed after a step of Tune.
 
 Tune (2.60) takes no controller from outside, so the class is put in its place for as long as `tune.run` lasts.
 """
@@ -22,11 +24,11 @@ from typing import Any
 import ray.tune.tune
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import HyperBandScheduler, TrialScheduler
+from ray.tune.schedulers import HyperBandForBOHB, HyperBandScheduler
 
 
 class Controller(TuneController):
-    """Recovers trials whose process died before they began in it, stops those whose bracket is over."""
+    """Recovers trials whose process died before they began in it, goes on with brackets that wait for nobody."""
 
     def _actor_failed(self, tracked_actor: Any, exception: Exception) -> None:
         trial = self._actor_to_trial[tracked_actor]
@@ -36,19 +38,22 @@ class Controller(TuneController):
             self._set_trial_status(trial, Trial.RUNNING)
         super()._actor_failed(tracked_actor, exception)
 
-    def _on_saving_result(self, trial: Trial, checkpoint_value: Any) -> None:
-        super()._on_saving_result(trial, checkpoint_value)
-        if trial.status == Trial.PAUSED and bracket_is_over(self._scheduler_alg, trial):
-            self.stop_trial(trial)  # type: ignore[no-untyped-call]
+    def on_step_end(self) -> None:
+        """Clean up as Tune does, then look for brackets in which everybody waits."""
+        super().on_step_end()  # type: ignore[no-untyped-call]
+        scheduler = self._scheduler_alg
+        if not isinstance(scheduler, HyperBandScheduler) or isinstance(scheduler, HyperBandForBOHB):
+            return  # BOHB's looks by itself when nothing runs, and must not be processed before it is filled
+        for bracket in dict.fromkeys(scheduler._trial_info[trial][0] for trial in self._paused_trials):
+            if everybody_waits(bracket):
+                scheduler._process_bracket(self._wrapped(), bracket)  # type: ignore[no-untyped-call]
 
 
-def bracket_is_over(scheduler: TrialScheduler, trial: Trial) -> bool:
-    """Say whether a trial belongs to a bracket of Ray's HyperBand in which nobody runs any more."""
-    if not isinstance(scheduler, HyperBandScheduler):
-        return False
-    bracket, _ = scheduler._trial_info[trial]
-    over: bool = bracket.finished()
-    return over
+def everybody_waits(bracket: Any) -> bool:
+    """Say whether all trials of a bracket of Ray's HyperBand are paused at its milestone, and none is to go on."""
+    there = bracket.current_trials()
+    waiting = all(trial.status == Trial.PAUSED for trial in there)
+    return bool(waiting and bracket.cur_iter_done() and not bracket.trials_to_unpause.intersection(there))
 
 
 @contextmanager

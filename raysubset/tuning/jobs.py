@@ -79,6 +79,12 @@ class Jobs:
         names = self._trials if self.search.finished else self._given_up & self._trials.keys()
         return [trial for name in names if (trial := self._trials[name]).status == Trial.PAUSED]
 
+    def told_to_wait(self) -> None:
+        """Hear that a searcher waits for trials to end: if they all wait themselves, no more are started."""
+        waits = (trial.status == Trial.PAUSED or trial.is_finished() for trial in self._trials.values())  # type: ignore[no-untyped-call]
+        if self.search.paused and not self.search.running and all(waits):
+            self.search.close()
+
     def give_up(self, name: str) -> None:
         """Hear that a trial is to end: at once if it is paused, else with its next report."""
         self._given_up.add(name)
@@ -134,6 +140,9 @@ class Jobs:
         if result is not None and not failed and name in self.search.running:
             self._report(name, result)
         self.search.end(name, samples, failed)
+        self.search.ledger.update(
+            name, samples, None
+        )  # a foreign scheduler trains on where the search has ended it
 
     def _report(self, name: str, result: Mapping[str, Any]) -> Verdict:
         """Hand a report to the search, with its score if it reached a rung.

@@ -13,10 +13,30 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
-from ray.tune.search import SearchAlgorithm, Searcher
+from ray.tune.search import ConcurrencyLimiter, SearchAlgorithm, Searcher
 from ray.tune.search.search_generator import SearchGenerator
 
+from raysubset.errors import OptionsError
 from raysubset.tuning.searchers import SearchSource
+
+
+def check_foreign(searcher: object, scheduler: object) -> None:
+    """Refuse parts of Ray Tune's under which a search would wait for ever.
+
+    Raises:
+        OptionsError: A `ConcurrencyLimiter` (it counts paused trials as running), or a population that changes in
+            rounds (a round ends when all have consumed the same samples; epochs need not end there).
+    """
+    if isinstance(searcher, ConcurrencyLimiter):
+        raise OptionsError(
+            f"search=ConcurrencyLimiter({type(searcher.searcher).__name__}) counts paused trials as running; a "
+            f"search could wait for ever. Give the searcher itself, and concurrency={searcher.max_concurrent}."
+        )
+    if isinstance(scheduler, PopulationBasedTraining) and scheduler._synch:
+        raise OptionsError(
+            f"scheduler={type(scheduler).__name__}(synch=True): its rounds end when all members have consumed the "
+            "same number of samples, which epochs of a subset need not hit. Give synch=False."
+        )
 
 
 def search_algorithm(source: Searcher, scheduler: TrialScheduler) -> Searcher | SearchAlgorithm:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, Protocol
@@ -48,6 +48,7 @@ class Recorder(Callback):
         listener: Follows the run.
         elapsed_s: Seconds this stage ran before (a resumed run).
         asked: Trials whose end somebody asked for.
+        budget_spent: Says whether there is nothing left to train with.
     """
 
     def __init__(
@@ -58,9 +59,10 @@ class Recorder(Callback):
         listener: Listener,
         elapsed_s: float,
         asked: Container[str] = (),
+        budget_spent: Callable[[], bool] = lambda: False,
     ) -> None:
         self._stage, self._seed, self._writer, self._listener = stage, seed, writer, listener
-        self._asked = asked
+        self._asked, self._budget_spent = asked, budget_spent
         self._started = perf_counter() - elapsed_s
         self._last: dict[str, TrialRecord] = {row.trial: row for row in read_records(writer.path).stage(stage)}
 
@@ -76,16 +78,20 @@ class Recorder(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: Mapping[str, Any], **info: Any
     ) -> None:
-        """Write a report; the scheduler has decided already, so a stop shows in ``done``."""
+        """Write a report; the scheduler has decided already, so a stop shows in ``done``.
+
+        It may also have given the trial another's configuration to go on with (PBT): the report names its own.
+        """
+        config = result.get("config", trial.config)
         stopped = result["status"] == "running" and bool(result.get("done"))
         scores: dict[str, Any] = {name: result.get(name) for name in _AT_MOST}
         self._keep(
             TrialRecord(
                 stage=self._stage,
-                trial=trial.config["trial"],
-                config=dict(trial.config["point"]),
+                trial=config["trial"],
+                config=dict(config["point"]),
                 status="stopped" if stopped else result["status"],
-                reason=self._why_stopped(trial) if stopped else result["reason"],
+                reason=self._why_stopped(config["trial"]) if stopped else result["reason"],
                 finished_s=self.elapsed_s,
                 seed=self._seed,
                 **{name: result[name] for name in _REPORTED},
@@ -98,10 +104,12 @@ class Recorder(Callback):
         _forget_statistics(trial)
         last = self._last.get(trial.config["trial"])
         if last is not None and last.status == "running":
-            self._keep(replace(last, status="stopped", reason=self._why_stopped(trial)))
+            self._keep(replace(last, status="stopped", reason=self._why_stopped(last.trial)))
 
-    def _why_stopped(self, trial: Trial) -> str:
-        return STOPPED_BY_REQUEST if trial.config["trial"] in self._asked else "not among the best at its rung"
+    def _why_stopped(self, trial: str) -> str:
+        if trial in self._asked:
+            return STOPPED_BY_REQUEST
+        return "the budget is spent" if self._budget_spent() else "not among the best at its rung"
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Write why a trial died: its process, not its loss, failed."""

@@ -29,6 +29,8 @@ class SearchScheduler(TrialScheduler):
         faults: Decides about broken trials.
     """
 
+    _supports_buffered_results = False  # a report after the one that paused a trial would end it
+
     def __init__(self, jobs: Jobs, faults: Faults) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._jobs, self._faults = jobs, faults

@@ -24,21 +24,54 @@ class TuneProposer:
     """A Tune searcher in the place of a proposer.
 
     It keeps a state of its own, which Tune saves with the experiment; what it proposed since the last snapshot is
-    in the journal, but it has forgotten that after a crash.
+    in the journal, but it has forgotten that after a crash and hears no more of those trials.
 
     Args:
         searcher: Minimises "score" and knows its own space.
+
+    Attributes:
+        proposed: Names of the trials that it remembers.
     """
 
     def __init__(self, searcher: Searcher) -> None:
         self.searcher = searcher
+        self.proposed: set[str] = set()
+
+    def hear(self, trial: str, result: Mapping[str, Any]) -> None:
+        """Hand a report on."""
+        if trial in self.proposed:
+            self.searcher.on_trial_result(trial, dict(result))
+
+    def hear_end(self, trial: str, result: Mapping[str, Any] | None, error: bool) -> None:
+        """Hand a trial's end on; one whose loss diverged has failed."""
+        if trial in self.proposed:
+            failed = error or (result is not None and result.get("status") == "failed")
+            self.searcher.on_trial_complete(trial, None if result is None else dict(result), failed)
+
+    def save(self) -> bytes:
+        """Return the searcher's state."""
+        with tempfile.TemporaryDirectory() as folder:
+            inner = Path(folder) / "searcher"
+            self.searcher.save(str(inner))
+            return pickle.dumps((inner.read_bytes(), self.proposed))
+
+    def restore(self, state: bytes) -> None:
+        """Take on what `save` returned."""
+        content, self.proposed = pickle.loads(state)
+        with tempfile.TemporaryDirectory() as folder:
+            inner = Path(folder) / "searcher"
+            inner.write_bytes(content)
+            self.searcher.restore(str(inner))
 
     def propose(self, history: History, draw: int, rung: int) -> Point | None:
         """Ask the searcher, under the name the trial will have."""
         point: Any = self.searcher.suggest(f"{draw:04d}")
         if point is None:
             raise _WaitError
-        return None if point == Searcher.FINISHED else dict(point)
+        if point == Searcher.FINISHED:
+            return None
+        self.proposed.add(f"{draw:04d}")
+        return dict(point)
 
 
 class SearchSource(Searcher):
@@ -57,7 +90,7 @@ class SearchSource(Searcher):
         self._jobs, self._hears = jobs, hears
         self.names: dict[str, str] = {}
         proposer = jobs.search.proposer
-        self._foreign = proposer.searcher if isinstance(proposer, TuneProposer) else None
+        self._foreign = proposer if isinstance(proposer, TuneProposer) else None
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
@@ -70,6 +103,8 @@ class SearchSource(Searcher):
         try:
             config = self._jobs.next_config()
         except _WaitError:
+            if not self._hears:
+                self._jobs.told_to_wait()
             return None
         if isinstance(config, dict):
             self.names[trial_id] = config["trial"]
@@ -81,7 +116,7 @@ class SearchSource(Searcher):
         if self._hears:
             self._jobs.heard(name, result)
         if self._foreign is not None:
-            self._foreign.on_trial_result(name, result)
+            self._foreign.hear(name, result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Hand a trial's end on."""
@@ -89,25 +124,30 @@ class SearchSource(Searcher):
         if self._hears or error:
             self._jobs.ended(name, None if error else result, failed=error)
         if self._foreign is not None:
-            self._foreign.on_trial_complete(name, result, error)
+            self._foreign.hear_end(name, result, error)
+
+    def on_pause(self, trial_id: str) -> None:
+        """Hear that Ray's scheduler for BOHB paused a trial; its searcher counts places by that."""
+        self._pass_on("on_pause", trial_id)
+
+    def on_unpause(self, trial_id: str) -> None:
+        """Hear that it goes on."""
+        self._pass_on("on_unpause", trial_id)
+
+    def _pass_on(self, event: str, trial_id: str) -> None:
+        name = self.names[trial_id]
+        if self._foreign is not None and name in self._foreign.proposed:
+            getattr(self._foreign.searcher, event, lambda _: None)(name)
 
     def save(self, checkpoint_path: str) -> None:
         """Write a foreign searcher's state; ours is the journal."""
-        state: dict[str, Any] = {"names": self.names, "foreign": None}
-        if self._foreign is not None:
-            with tempfile.TemporaryDirectory() as folder:
-                inner = Path(folder) / "searcher"
-                self._foreign.save(str(inner))
-                state["foreign"] = inner.read_bytes()
-        Path(checkpoint_path).write_bytes(pickle.dumps(state))
+        foreign = None if self._foreign is None else self._foreign.save()
+        Path(checkpoint_path).write_bytes(pickle.dumps({"names": self.names, "foreign": foreign}))
 
     def restore(self, checkpoint_path: str) -> None:
         """Read what `save` wrote."""
         state = pickle.loads(Path(checkpoint_path).read_bytes())
+        if self._foreign is not None and state["foreign"] is not None:
+            self._foreign.restore(state["foreign"])  # first: it may refuse, and then nothing is restored
         self.names = state["names"]
         self._jobs.restored(self.names.values())
-        if self._foreign is not None and state["foreign"] is not None:
-            with tempfile.TemporaryDirectory() as folder:
-                inner = Path(folder) / "searcher"
-                inner.write_bytes(state["foreign"])
-                self._foreign.restore(str(inner))

@@ -25,7 +25,7 @@ from raysubset.report.run_info import StageInfo
 from raysubset.runtime.selectors import Selectors
 from raysubset.runtime.session import Slots
 from raysubset.runtime.store import StoredSplit
-from raysubset.tuning.attendance import StopRequests
+from raysubset.tuning.attendance import BudgetEnd, StopRequests
 from raysubset.tuning.contest import Contest
 from raysubset.tuning.controller import mended_controller
 from raysubset.tuning.event_files import EventFiles
@@ -112,7 +112,9 @@ def run_stage(
     keeps_models = drive.points is not None
     jobs = Jobs(search, lambda: recorder.elapsed_s, keeps_models)
     requests = StopRequests(folder, stage, None if keeps_models else jobs.give_up)
-    recorder = Recorder(stage, experiment.seed, writer, listener, elapsed_s, requests.trials)
+    recorder = Recorder(
+        stage, experiment.seed, writer, listener, elapsed_s, requests.trials, lambda: search.ledger.exhausted
+    )
     setting = _setting(stage, experiment, pool, ladder, slots, folder, checkpoint_every_s, keeps_models, contest)
     followers = followers_of(stage, experiment, pool.selectors, slots, folder, recorder, requests, gauges)
     planned = _planned(search, ladder, contest)
@@ -121,6 +123,8 @@ def run_stage(
     source = SearchSource(jobs, hears=drive.scheduler is not None)
     scheduler = drive.scheduler or SearchScheduler(jobs, followers.faults)
     callbacks = [*name_keepers(source, scheduler), *followers.callbacks]
+    if drive.scheduler is not None:
+        callbacks.append(BudgetEnd(search.ledger))
     trials: list[Trial] = []
     cause = ""
     try:

@@ -273,6 +273,76 @@ def test_a_lost_trial_counts_as_failed() -> None:
     assert search.history.losses[0] == {"0000": float("inf")}
 
 
+def test_a_searcher_that_waits_for_trials_that_all_wait_ends_the_search() -> None:
+    foreign = Foreign()
+    search, _ = new_search(PromotionHalving(3, 3), proposer=TuneProposer(foreign))
+    jobs = new_jobs(search)
+    source = SearchSource(jobs)
+    trial = FakeTrial(source.suggest("a"), status=Trial.RUNNING)
+    jobs.added(trial)
+    assert jobs.heard("0000", result(100, 0.5)) is Verdict.PAUSE
+    assert source.suggest("b") is None
+    assert not search.closed, "Tune has not paused it yet: it is being saved"
+    trial.status = Trial.PAUSED
+    assert source.suggest("b") is None
+    assert search.finished
+    assert source.suggest("b") == Searcher.FINISHED
+    assert jobs.losers() == [trial]
+
+
+class Forgetful(Foreign):
+    """It knows the trials that it proposed, and no others; it counts places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live: dict[str, str] = {}
+
+    def suggest(self, trial_id: str):
+        self.live[trial_id] = "runs"
+        return {"lr": 0.1}
+
+    def on_trial_result(self, trial_id, result) -> None:
+        assert self.live[trial_id] == "runs"
+
+    def on_trial_complete(self, trial_id, result=None, error=False) -> None:
+        self.live[trial_id] = f"ended, error={error}"
+
+    def on_pause(self, trial_id) -> None:
+        self.live[trial_id] = "paused"
+
+    def on_unpause(self, trial_id) -> None:
+        self.live[trial_id] = "runs"
+
+    def save(self, checkpoint_path: str) -> None:
+        Path(checkpoint_path).write_text(json.dumps(self.live))
+
+    def restore(self, checkpoint_path: str) -> None:
+        self.live = json.loads(Path(checkpoint_path).read_text())
+
+
+def test_a_searcher_hears_only_of_trials_that_it_remembers(tmp_path) -> None:
+    search, events = new_search(StoppingHalving(3, 3), proposer=TuneProposer(Forgetful()))
+    source = SearchSource(new_jobs(search), hears=True)
+    source.suggest("a")
+    source.save(str(tmp_path / "snapshot"))
+    source.suggest("b")
+    again = Forgetful()
+    resumed, _ = new_search(StoppingHalving(3, 3), events, proposer=TuneProposer(again))
+    source = SearchSource(new_jobs(resumed), hears=True)
+    source.restore(str(tmp_path / "snapshot"))
+    assert source.suggest("c") == {"trial": "0001", "point": {"lr": 0.1}}, "given out again under its name"
+    assert again.live == {"0000": "runs"}
+    for trial in ("a", "c"):
+        source.on_trial_result(trial, result(60, 0.5))
+        source.on_pause(trial)
+    assert again.live == {"0000": "paused"}
+    source.on_unpause("a")
+    assert again.live == {"0000": "runs"}
+    source.on_trial_complete("c", result(60, 0.5))
+    source.on_trial_complete("a", result(80, float("inf"), "failed"))
+    assert again.live == {"0000": "ended, error=True"}
+
+
 def test_a_trial_that_a_foreign_scheduler_ends_while_it_waits_has_not_failed() -> None:
     search, _ = new_search(StoppingHalving(3, 3))
     source = SearchSource(new_jobs(search), hears=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import asdict
 from io import StringIO
 from types import SimpleNamespace
 
@@ -176,6 +177,24 @@ def test_nothing_of_a_finished_trial_s_statistics_stays_with_the_driver(tmp_path
     assert not trial.metric_n_steps
     assert len(trial.run_metadata.get_json_state()) < full / 4
     assert trial.last_result["measure 7"] == 7.0
+
+
+def test_a_report_is_kept_under_the_name_it_was_trained_under(tmp_path) -> None:
+    """Ray's PBT gives a trial another's configuration, name and all, before callbacks hear of the report."""
+    from raysubset.report.records import RecordWriter, read_records
+    from raysubset.tuning.progress import Silent
+    from raysubset.tuning.recorder import Recorder
+
+    trial = SimpleNamespace(config={"trial": "0001", "point": {"lr": 0.9}})
+    told = {name: value for name, value in asdict(record("-", 3)).items() if name not in ("trial", "config")}
+    with RecordWriter(tmp_path / "records.jsonl") as writer:
+        recorder = Recorder("search", 0, writer, Silent(), 0.0, budget_spent=lambda: True)
+        recorder.on_trial_result(3, [], trial, {**told, "config": {"trial": "0000", "point": {"lr": 0.1}}})
+        recorder.on_trial_result(3, [], trial, {**told, "done": True})
+    first, second = read_records(tmp_path / "records.jsonl").rows
+    assert (first.trial, first.config, first.status) == ("0000", {"lr": 0.1}, "running")
+    assert (second.trial, second.config, second.status) == ("0001", {"lr": 0.9}, "stopped")
+    assert second.reason == "the budget is spent"
 
 
 def test_a_trial_begins_when_it_is_needed_not_when_tune_names_it(monkeypatch, tmp_path) -> None:
