@@ -1,11 +1,11 @@
-"""Fit SubSelNet on CIFAR-10 and compare its subsets with every baseline; the logic is ``raysubset subselnet``.
+"""Fit SubSelNet on CIFAR-10 and compare its subsets with random ones; the logic is ``raysubset subselnet``.
 
 python pipelines/subselnet_cifar.py                          # preset small; after a crash the same command goes on
 python pipelines/subselnet_cifar.py --data-dir DIR           # DIR/cifar10/train.parquet, test.parquet
 python pipelines/subselnet_cifar.py --preset paper --name p  # the paper's sizes, for GPUs
 
 Options are those of `raysubset subselnet fit`; what is fitted is evaluated on cells that were never trained: on
-all of them, with preset small on eight.
+all of them, with preset small on eight. (`raysubset subselnet evaluate RUN --methods all` adds every baseline.)
 """
 
 import os

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+LARGEST = 500_000  # bytes: a core dump or a data set among the sources would go to every node of a cluster
 SOURCES = sorted((ROOT / "raysubset").rglob("*.py"))
 
 
@@ -27,6 +29,22 @@ def test_style() -> None:
     formatted = run(tool("ruff"), "format", "--check", ".")
     assert checked.returncode == 0, checked.stdout
     assert formatted.returncode == 0, formatted.stdout
+
+
+def test_nothing_large_is_kept_with_the_sources() -> None:
+    kept = run("git", "ls-files", "-z")
+    names = kept.stdout.split("\0")[:-1] if kept.returncode == 0 else unpacked(ROOT)
+    assert len(names) > 100
+    assert not [name for name in names if (ROOT / name).is_file() and (ROOT / name).stat().st_size > LARGEST]
+
+
+def unpacked(root: Path) -> list[str]:
+    """Files of a copy without its history, an environment in it left out."""
+    found = []
+    for folder, inner, files in os.walk(root):
+        inner[:] = [name for name in inner if not name.startswith(".") and name != "runs"]
+        found += [str(Path(folder, name).relative_to(root)) for name in files]
+    return found
 
 
 def test_layers() -> None:
