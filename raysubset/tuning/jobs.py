@@ -53,10 +53,14 @@ class Jobs:
         return {"trial": name, "point": dict(self.search.history.points[name])}
 
     def _lost(self) -> list[str]:
-        """Name the live trials that Tune does not know (they were started after its last snapshot)."""
+        """Name the trials that Tune does not know (they were started after its last snapshot) and that are live.
+
+        Where models are kept those that ended are among them: nobody has their models.
+        """
+        wanted = self.search.history.points if self._keeps_models else (*self.search.running, *self.search.paused)
         return [
             name
-            for name in (*self.search.running, *self.search.paused)
+            for name in wanted
             if name not in self._trials and name not in self._issued and name not in self._restored
         ]
 

@@ -185,6 +185,15 @@ def test_a_trial_that_ended_is_not_run_again_unless_its_model_is_wanted(events) 
         assert ("0003" in jobs.search.running) == keeps_models
 
 
+def test_a_model_that_ended_between_two_snapshots_is_trained_again(events) -> None:
+    ended = [*events, *({"event": "end", "trial": f"000{n}", "samples": 900, "failed": False} for n in range(4))]
+    jobs = crashed(ended, keeps_models=True)
+    jobs.restored(["0000", "0002", "0003"])
+    assert jobs.next_config()["trial"] == "0001"
+    assert "0001" in jobs.search.running
+    assert crashed(ended).search.running == {}
+
+
 def test_a_trial_whose_process_died_goes_back_to_its_checkpoint() -> None:
     search, _ = new_search(StoppingHalving(3, 3))
     jobs = new_jobs(search)
