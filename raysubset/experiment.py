@@ -143,7 +143,7 @@ class Experiment:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_space(self.space, Recipe.tunable())
+        check_space(self.space, Recipe.tunable() - {"epochs"})  # trials are compared at equal epochs
         faults = []
         if not self.name or self.name != Path(self.name).name or self.name.startswith("."):
             faults.append(f"name={self.name!r}, need a plain folder name")
@@ -163,8 +163,12 @@ class Experiment:
         return f"{named.__module__}:{named.__qualname__}"
 
     def on_full_data(self) -> Experiment:
-        """Return the same search with every trial on all the data; there is no smaller ratio to begin with."""
-        options = replace(self.search, fidelity="prefix", promote="auto", anneal="auto")
+        """Return the same search with every trial on all the data; there is no smaller ratio to begin with.
+
+        Levels of a ladder that was laid out in rows or restarts mean nothing for the beginning of a training.
+        """
+        levels = self.search.levels if self.search.fidelity == "prefix" else None
+        options = replace(self.search, fidelity="prefix", promote="auto", anneal="auto", levels=levels)
         return replace(self, plan=SubsetPlan.full(), search=options)
 
     def to_toml(self) -> str:

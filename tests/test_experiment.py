@@ -127,6 +127,16 @@ def test_a_model_that_cannot_be_imported_is_named(model: str) -> None:
         Experiment.from_toml(f'name = "a"\nmodel = "{model}"\n[space]\nlr = {{uniform = [0.1, 1]}}')
 
 
+def test_the_number_of_epochs_is_not_searched() -> None:
+    with pytest.raises(SearchSpaceError, match="unknown key 'epochs'"):
+        experiment(space={**SPACE, "epochs": choice([3, 9])})
+
+
+def test_the_twin_of_a_ladder_is_a_plain_search() -> None:
+    made = experiment(plan=SubsetPlan(ratio=0.3), search=SearchOptions(fidelity="ratio", levels=4))
+    assert made.on_full_data().search == SearchOptions()
+
+
 def test_on_full_data_changes_the_plan_alone() -> None:
     made = experiment(plan=SubsetPlan(ratio=0.05), seed=7)
     assert made.on_full_data() == experiment(plan=SubsetPlan.full(), seed=7)

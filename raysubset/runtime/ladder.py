@@ -78,7 +78,7 @@ class LadderTrial:
         if spec.recipe.epochs != ladder.epochs:
             raise OptionsError(
                 f"Trial {spec.trial!r} has epochs={spec.recipe.epochs}, its ladder {ladder.epochs}: the levels "
-                "of a ladder are the same for all trials. Search over epochs needs fidelity mode 'prefix'."
+                "of a ladder are the same for all trials."
             )
         self.spec, self.ladder = spec, ladder
         self._train, self._validation, self._transform, self._client = train, validation, transform, client

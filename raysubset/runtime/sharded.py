@@ -236,4 +236,10 @@ def _parquet_files(place: Location) -> tuple[list[Location], list[Location]]:
 
     if not (train := of("train")):
         return of(""), []
-    return train, next((files for files in map(of, TEST_NAMES) if files), [])
+    test = next((files for files in map(of, TEST_NAMES) if files), [])
+    if both := [file for file in test if file in train]:
+        raise DataError(
+            f"{both[0]} is both for training and for testing by the names on its path (train*; test*, else val*). "
+            "Name the two folders or files: from_parquet(train, test)."
+        )
+    return train, test

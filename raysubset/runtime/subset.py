@@ -87,42 +87,62 @@ class Subset:
         self._client, self._trial = _selector_for(data, known, "labels" if evidence is None else evidence.key)
         self._state: Mapping[str, Any] | None = None
         self._epoch = 0
+        self._served = False
 
-    def epochs(self, n: int, model: nn.Module | None = None) -> Iterator[Epoch]:
-        """Yield the epochs 0..n-1 (after `restore`: those still to come); a warm start skips some.
+    def epochs(
+        self, n: int, model: nn.Module | None = None, learning_rate: float | None = None
+    ) -> Iterator[Epoch]:
+        """Yield the epochs 0..n-1 (after `restore` or a break: those still to come); a warm start skips some.
 
-        An epoch's signals are recorded when the next one is asked for.
+        An epoch's signals are recorded when the next one is asked for, or when the iterator is closed after its
+        last batch; an epoch that was broken off before that begins again.
 
         Args:
             n: N, planned epochs.
             model: The network being trained, where the plan looks at it: for "craig" and its like before a choice,
                 for "rho-loss" and "selective-backprop" at every batch.
+            learning_rate: > 0, that of the training; "glister" takes a step of that size unless told another.
 
         Raises:
             BudgetError: The plan's budget does not fit n epochs of this data.
+            SelectorError: All epochs were served before: another training needs a `Subset` of its own.
             SelectorError: The plan follows the losses, and an epoch went by without `Epoch.loss`; or it looks at
                 the model and there is none.
         """
+        if self._served:
+            raise SelectorError("This Subset has served all of its epochs: make another one for another training.")
         table = self.plan.timetable(len(self._source), n)
         if table.forward.any() and model is None:
             raise SelectorError(f"Selector {self.plan.name!r} looks at the model: epochs({n}, model=model).")
         self._client.open(self._trial, StreamSpec(self.plan, n, self._seed), self._state)
+        self._state = None
         try:
             while (next_epoch := table.next_epoch(self._epoch)) < n:
                 self._epoch = next_epoch
                 if model is not None and table.forward[self._epoch] and self.plan.habits.evidence == "model":
-                    outputs = observe(model, self._source, self.transform, device=self._device)
+                    outputs = observe(
+                        model, self._source, self.transform, device=self._device, learning_rate=learning_rate
+                    )
                     self._client.observe(self._trial, self._epoch, outputs)
                 subset = self._client.next(self._trial, self._epoch)
                 batches = self._batches(subset, model)
                 epoch = Epoch(subset, batches, self.plan.is_adaptive, self._label_smoothing)
-                yield epoch
-                if self.plan.is_adaptive:
-                    self._client.record(self._trial, self._epoch, epoch.signals())
-                self._epoch += 1
+                try:
+                    yield epoch
+                except GeneratorExit:
+                    if epoch.is_over:
+                        self._finish(epoch)
+                    raise
+                self._finish(epoch)
+            self._served = True
         finally:
             self._state = self._client.state(self._trial)
             self._client.close(self._trial)
+
+    def _finish(self, epoch: Epoch) -> None:
+        if self.plan.is_adaptive:
+            self._client.record(self._trial, self._epoch, epoch.signals())
+        self._epoch += 1
 
     def _batches(self, subset: EpochSubset, model: nn.Module | None) -> Iterator[Batch]:
         return subset_batches(
@@ -142,7 +162,7 @@ class Subset:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`; the next `epochs` yields the epochs still to come."""
-        self._epoch, self._state = int(state["epoch"]), state["stream"]
+        self._epoch, self._state, self._served = int(state["epoch"]), state["stream"], False
 
 
 class Epoch:
@@ -152,6 +172,7 @@ class Epoch:
         number: From 0.
         ratio: Share of the pool in this epoch.
         metric: What chose its rows.
+        is_over: All of its batches were taken and, where the plan follows the losses, given to `loss`.
     """
 
     def __init__(
@@ -160,13 +181,19 @@ class Epoch:
         self.number, self.ratio, self.metric = subset.epoch, subset.ratio, subset.metric
         self._size, self._batches, self._records = subset.size, batches, records
         self._label_smoothing, self._log = label_smoothing, SignalLog(label_smoothing)
+        self._all_taken = False
 
     def __len__(self) -> int:
         """Rows trained on in this epoch."""
         return self._size
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._batches
+        yield from self._batches
+        self._all_taken = True
+
+    @property
+    def is_over(self) -> bool:  # noqa: D102 - see above
+        return self._all_taken and (not self._records or len(self._log) > 0)
 
     def loss(self, logits: Tensor, batch: Batch, losses: Tensor | None = None) -> Tensor:
         """Return the batch's loss, the weighted mean of each row's own, and remember what it says about each row.

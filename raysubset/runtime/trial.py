@@ -182,7 +182,7 @@ class Trial:
                 recipe,
                 epoch=self.epoch,
                 progress=progress,
-                rng_seed=seed64(seed, self.epoch, "layers"),
+                rng_seed=seed64(seed, self.epoch, "layers", *self._own_draws()),
                 observer=observer,
                 loss=self._loss,
                 team=self._team,
@@ -216,6 +216,11 @@ class Trial:
         if self.spec.plan.habits.evidence == "model" and self._timetable.forward[self.epoch]:
             self._client.observe(self.spec.trial, self.epoch, self._look(learning_rate))
         return self._client.next(self.spec.trial, self.epoch)
+
+    def _own_draws(self) -> tuple[int, ...]:
+        """Key what layers draw: workers of a team see other rows, and drop other units of them."""
+        rank = self._team.shard.rank
+        return (rank,) if rank else ()
 
     def _look(self, learning_rate: float) -> Outputs:
         """Return the model's outputs on the rows that this worker owns; what one may not look at, none may."""

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from raysubset.data.batches import Batch
+from raysubset.errors import NonFiniteLossError
 from raysubset.models.mode import evaluation_mode
 from raysubset.seeds import generator
 from raysubset.selection.batchwise import BatchChooser
@@ -46,6 +47,9 @@ def chosen_batches(
         seed: Of the draws.
         epoch: Keys them, with the batch's number.
 
+    Raises:
+        NonFiniteLossError: A candidate's loss is not finite.
+
     Cost: one forward pass a candidate.
     """
     offered = given = 0
@@ -56,6 +60,12 @@ def chosen_batches(
             continue
         with evaluation_mode(model), torch.inference_mode():
             losses = cross_entropy(model(batch.inputs), batch.targets, reduction="none").float().cpu().numpy()
+        if not np.isfinite(losses).all():
+            row = int(batch.index[np.flatnonzero(~np.isfinite(losses))[0]])
+            raise NonFiniteLossError(
+                f"The loss of candidate row {row} is not finite in epoch {epoch}. Most likely the training has "
+                "diverged: the learning rate is too high for this model and batch size."
+            )
         positions = chooser.choose(batch.index, losses, m, generator(seed, epoch, "candidates", number))
         given += m
         yield _part(batch, positions)

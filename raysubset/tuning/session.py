@@ -236,5 +236,6 @@ def _why_nothing(stage: str, rows: Sequence[TrialRecord]) -> str:
 
 def retraining(experiment: Experiment) -> Experiment:
     """Return the experiment that trains chosen configurations on all data, to the end, from another seed."""
-    options = replace(experiment.search, scheduler="none", evaluate="rungs")
-    return replace(experiment.on_full_data(), search=options, seed=seed64(experiment.seed, "retrain"))
+    full = experiment.on_full_data()  # without a ladder of ratios or restarts: one plain training
+    options = replace(full.search, scheduler="none", evaluate="rungs")
+    return replace(full, search=options, seed=seed64(experiment.seed, "retrain"))

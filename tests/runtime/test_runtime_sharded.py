@@ -345,6 +345,12 @@ def test_files_are_found_by_name(tmp_path: Path) -> None:
     assert sizes("train.parquet", "test.parquet", "validation.parquet") == (1, 2)
     assert sizes("d/train-0.parquet", "d/train-1.parquet", "d/val-0.parquet", "other.parquet") == (3, 4)
     assert sizes("train/a.parquet", "test/a.parquet", "train/b.parquet") == (5, 2)
+    for names in (
+        ("train_val/train-0.parquet", "train_val/val-0.parquet"),
+        ("testbed/train-0.parquet", "testbed/test-0.parquet"),
+    ):
+        with pytest.raises(DataError, match=r"both for training and for testing .*from_parquet\(train, test\)"):
+            sizes(*names)
     alone = ShardedDataset.from_parquet(tmp_path / "1" / "train.parquet", tmp_path / "1" / "test.parquet")
     assert (len(alone.train), len(alone.test)) == (1, 2)
 

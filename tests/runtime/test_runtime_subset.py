@@ -59,6 +59,54 @@ def test_a_stopped_loop_goes_on_with_the_same_subsets(digits) -> None:
     assert begun + train(second, 6, model) == whole
 
 
+def losses_of(epoch: rs.Epoch, model: torch.nn.Module) -> None:
+    for batch in epoch:
+        epoch.loss(model(batch.inputs), batch).backward()
+
+
+def test_a_state_taken_after_a_restore_is_that_of_now(digits) -> None:
+    plan, model = rs.SubsetPlan(ratio=0.4, metric="loss"), small_model()
+    first = rs.Subset(digits, plan, seed=3)
+    train(first, 6, model, stop=2)
+    second = rs.Subset(digits, plan, seed=3)
+    second.restore(first.state())
+    for epoch in second.epochs(6):
+        kept = second.state()
+        assert kept["epoch"] == epoch.number
+        assert kept["stream"]["recorded"] == epoch.number - 1
+        losses_of(epoch, model)
+
+
+def test_an_epoch_whose_batches_were_all_taken_counts_when_the_iterator_is_closed(digits) -> None:
+    subset, model = rs.Subset(digits, rs.SubsetPlan(metric="loss", ratio=0.4)), small_model()
+    epochs = subset.epochs(3)
+    losses_of(next(epochs), model)
+    second = next(epochs)
+    next(iter(second))
+    epochs.close()
+    state = subset.state()
+    assert (state["epoch"], state["stream"]["recorded"]) == (1, 0), "the second was broken off"
+    again = rs.Subset(digits, rs.SubsetPlan(metric="loss", ratio=0.4))
+    again.restore(state)
+    epochs = again.epochs(3)
+    losses_of(next(epochs), model)
+    epochs.close()
+    assert (again.state()["epoch"], again.state()["stream"]["recorded"]) == (2, 1)
+
+
+def test_all_epochs_are_served_once(digits) -> None:
+    subset = rs.Subset(digits, rs.SubsetPlan(selector="adaptive-random"))
+    assert len(list(subset.epochs(3))) == 3
+    with pytest.raises(SelectorError, match="another one for another training"):
+        next(subset.epochs(3))
+
+
+def test_a_selector_that_takes_a_step_is_told_how_far(digits) -> None:
+    plan = rs.SubsetPlan(selector="glister", ratio=0.3, schedule="static", warm_start=0.0)
+    model = small_model()
+    assert len([losses_of(e, model) for e in rs.Subset(digits, plan).epochs(3, model, learning_rate=0.1)]) == 3
+
+
 def test_the_gradient_metric_is_that_of_the_hook(digits) -> None:
     from raysubset.proxy.signals import SignalRecorder, features_behind
 

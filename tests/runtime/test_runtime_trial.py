@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from raysubset.data.batches import ArraySource
+from raysubset.data.shard import Shard
 from raysubset.data.transform import Transform
 from raysubset.errors import NonFiniteLossError
 from raysubset.hpo.pairing import TrialSeeds
@@ -42,6 +44,35 @@ def make_trial(
     spec = TrialSpec("t", model, recipe, plan, SEEDS, digits.num_classes)
     client = client or SelectorService(Context(len(split), split.labels))
     return Trial(spec, ArraySource(split), ArraySource(digits.test), Transform.fit(split.inputs), client, start)
+
+
+def test_a_candidate_without_a_finite_loss_is_a_diverged_training_and_charged(digits) -> None:
+    plan = SubsetPlan(selector="selective-backprop", ratio=0.5, schedule="static", first_epoch="full")
+    trial = make_trial(digits, plan=plan, model="mlp")
+    trial.run_epoch()
+    spent = trial.samples_consumed
+    with torch.no_grad():
+        next(trial.model.parameters()).fill_(float("inf"))
+    with pytest.raises(NonFiniteLossError, match="candidate row"):
+        trial.run_epoch()
+    assert trial.samples_consumed == spent + 200 + 300, "a forward pass of 600 rows and half of them"
+
+
+def test_the_workers_of_a_team_drop_other_units(digits, monkeypatch) -> None:
+    told = []
+
+    def train_epoch(*_, rng_seed: int, **__) -> None:
+        told.append(rng_seed)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("raysubset.runtime.trial.train_epoch", train_epoch)
+    for rank in (None, 0, 1):
+        trial = make_trial(digits, plan=SubsetPlan(selector="adaptive-random"), model="mlp")
+        if rank is not None:
+            trial._team = SimpleNamespace(shard=Shard(rank, 2), size=2)
+        with pytest.raises(ZeroDivisionError):
+            trial.run_epoch()
+    assert told[0] == told[1] != told[2]
 
 
 def weights(model: torch.nn.Module) -> list[torch.Tensor]:

@@ -8,9 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from raysubset.errors import InterruptedRunError
+from raysubset.experiment import Experiment, SearchOptions
+from raysubset.hpo.space import uniform
 from raysubset.report.records import RECORDS_FILE, RecordWriter
 from raysubset.report.run_info import StageInfo
-from raysubset.tuning.session import Session
+from raysubset.selection.plan import SubsetPlan
+from raysubset.training.recipe import Recipe
+from raysubset.tuning.opening import stage_ladder
+from raysubset.tuning.session import Session, retraining
 from raysubset.tuning.stage import StageOutcome
 from tests.report.synthetic import record
 
@@ -53,6 +58,26 @@ def test_a_session_whose_driver_was_killed_counts_by_its_records(tmp_path, monke
     search = opened.run.info.stages["search"]
     assert search.wall_s == 60.0
     assert search.energy_j is None, "what the killed session drew is not known"
+
+
+def laddered(fidelity: str, levels: int) -> Experiment:
+    options = SearchOptions(fidelity=fidelity, levels=levels)
+    plan, recipe = SubsetPlan(ratio=0.3), Recipe(epochs=9)
+    return Experiment(
+        name="a", model="mlp", space={"lr": uniform(0.1, 1)}, plan=plan, recipe=recipe, search=options
+    )
+
+
+@pytest.mark.parametrize("fidelity", ["ratio", "restart"])
+def test_a_retraining_is_one_plain_training(fidelity) -> None:
+    ladder = stage_ladder(retraining(laddered(fidelity, 2)), 6000)
+    assert [segment.epochs for segment in ladder.segments] == [9]
+
+
+def test_the_twin_on_all_data_of_a_ladder_can_be_laid_out() -> None:
+    made = laddered("ratio", 4)
+    assert len(stage_ladder(made, 6000).segments) == 4
+    assert stage_ladder(made.on_full_data(), 6000).rungs.epochs[-1] == 9
 
 
 def test_evidence_is_counted_once_however_often_a_search_is_resumed(tmp_path, monkeypatch) -> None:
