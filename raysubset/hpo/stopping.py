@@ -28,11 +28,13 @@ class StoppingRule(ABC):
     rungs: int
     losses: list[dict[str, float]] = field(init=False)
     _ordered: list[list[float]] = field(init=False)
+    _arrivals: list[dict[str, int]] = field(init=False)
     _started: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.losses = [{} for _ in range(self.rungs)]
         self._ordered = [[] for _ in range(self.rungs)]
+        self._arrivals = [{} for _ in range(self.rungs)]
         self._started = set()
 
     @abstractmethod
@@ -71,15 +73,26 @@ class StoppingRule(ABC):
         raise SchedulerError(f"Trial {trial!r} cannot be promoted: {type(self).__name__} pauses no trial.")
 
     def judge(self, trial: str, rung: int, loss: float) -> Verdict:
-        """Let the trial go on if the rule keeps it. Cost: O(log n) comparisons and a move of 8 n bytes."""
+        """Let the trial go on if the rule keeps it.
+
+        Cost: O(log n) comparisons and a move of 8 n bytes; O(n log n) for one that comes again after a fault.
+        """
         self._check_known(trial)
         if any(trial in judged for judged in self.losses[rung:]):
             return Verdict.CONTINUE
         loss = loss if math.isfinite(loss) else math.inf
-        goes_on = rung < self.rungs - 1 and self.keeps(rung, loss, self._ordered[rung])
+        goes_on = rung < self.rungs - 1 and self.keeps(rung, loss, self._earlier(trial, rung))
         self.losses[rung][trial] = loss
         insort(self._ordered[rung], loss)
         return Verdict.CONTINUE if goes_on else Verdict.STOP
+
+    def _earlier(self, trial: str, rung: int) -> Sequence[float]:
+        """Return the losses of those that arrived before a trial; one that comes again keeps its place."""
+        arrivals = self._arrivals[rung]
+        place = arrivals.setdefault(trial, len(arrivals))
+        if place == len(arrivals) - 1:
+            return self._ordered[rung]
+        return sorted(loss for other, loss in self.losses[rung].items() if arrivals[other] < place)
 
     def withdraw(self, trial: str) -> None:
         """Leave what was judged."""

@@ -148,6 +148,17 @@ def test_a_trial_that_trains_again_is_judged_again() -> None:
     assert core.losses[0] == {"0": 0.5, "1": 9.0}
 
 
+def test_a_trial_that_comes_again_is_judged_as_it_was() -> None:
+    core = core_of(3, eta=2)
+    assert keeps(core, 0, 0, 0.5)
+    assert keeps(core, 1, 0, 0.1)
+    assert keeps(core, 2, 0, 0.05)
+    core.rewind("1", 0)
+    core.rewind("0", 0)
+    assert keeps(core, 0, 0, 0.5), "nobody was before it"
+    assert not keeps(core, 1, 0, 0.6), "the first was"
+
+
 def test_eta_out_of_range() -> None:
     with pytest.raises(OptionsError, match="eta=1"):
         StoppingHalving(3, 1)
