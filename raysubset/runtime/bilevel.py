@@ -101,8 +101,7 @@ class BilevelTrial:
         self._sides.watch()
         self._tables = [self.spec.plan.timetable(len(pool), weights_recipe.epochs) for pool in self._sides.pools]
         self._recorders = self._record_signals()
-        per_pool = sum(int(table.sizes.sum()) for table in self._tables)
-        self._planned_weight_samples = -(-per_pool // 2)
+        self._planned_weight_samples = self._sides.weight_samples([table.sizes for table in self._tables])
 
     def _record_signals(self) -> tuple[SignalRecorder, SignalRecorder] | tuple[None, None]:
         if not self.spec.plan.is_adaptive:

@@ -138,6 +138,10 @@ class DiscretisedSides:
         self._cell, self._rows = "", np.zeros(0, dtype=np.int64)
         self._tally: Tally | None = None
 
+    def weight_samples(self, sizes: Sequence[NDArray[np.int64]]) -> int:
+        """See `Sides`; what falls to the weights is their share of the rows, on average."""
+        return max(1, round(int(sizes[0].sum()) * self._border / len(self._pool)))
+
     def observe(self, epoch: int, outputs: Sequence[Outputs]) -> None:
         """Refuse: the fit foresees, and no pass over the rows is made.
 

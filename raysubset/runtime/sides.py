@@ -44,6 +44,10 @@ class Sides(Protocol):
         """What subsets are chosen from: a pool a side, or one for both."""
         ...
 
+    def weight_samples(self, sizes: Sequence[NDArray[np.int64]]) -> int:
+        """Return how many samples the weights train on, of subsets of these sizes of each of `pools`, by epoch."""
+        ...
+
     def observe(self, epoch: int, outputs: Sequence[Outputs]) -> None:
         """Take in what the model says of each of `pools` before ``epoch``."""
         ...
@@ -135,6 +139,10 @@ class FixedSides:
         for service, own in zip(self._services, self._specs, strict=True):
             service.open("side", own)
 
+    def weight_samples(self, sizes: Sequence[NDArray[np.int64]]) -> int:
+        """See `Sides`."""
+        return int(sizes[0].sum())
+
     def observe(self, epoch: int, outputs: Sequence[Outputs]) -> None:
         """See `Sides`."""
         for service, own in zip(self._services, outputs, strict=True):
@@ -180,6 +188,10 @@ class RefreshedSides:
         self._spec = spec
         self._service = SelectorService(knowing(self._pool))
         self._service.open("pool", spec)
+
+    def weight_samples(self, sizes: Sequence[NDArray[np.int64]]) -> int:
+        """See `Sides`."""
+        return int(((sizes[0] + 1) // 2).sum())
 
     def observe(self, epoch: int, outputs: Sequence[Outputs]) -> None:
         """See `Sides`."""

@@ -61,6 +61,15 @@ def test_refreshed_sides_are_disjoint_halves_and_rows_change_sides() -> None:
     assert set.union(*(own for own, _ in sets)) & set.union(*(other for _, other in sets))
 
 
+@pytest.mark.parametrize("mode", ["fixed", "refresh"])
+@pytest.mark.parametrize("n", [(60, 60), (120, 41), (41, 120)])
+def test_the_weights_are_planned_what_they_are_handed(mode: SplitMode, n: tuple[int, int]) -> None:
+    two = sides(mode, n=n)
+    plan = SubsetPlan(ratio=0.4, first_epoch="full", metric="loss")
+    planned = two.weight_samples([plan.timetable(len(pool), 6).sizes for pool in two.pools])
+    assert planned == sum(len(own) for own, _ in play(two))
+
+
 def test_the_joined_pool_has_the_first_sides_rows_first() -> None:
     one, other = sides("refresh").next(0)
     for served in (one, other):
