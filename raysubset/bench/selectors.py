@@ -12,6 +12,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -243,16 +244,15 @@ def run_study(
     """
     bench = Bench(data, study)
     known = {(o.selector, o.ratio, o.seed): o for o in read_outcomes(file)}
-    results = LineFile(file)
-    for seed in range(study.seeds):
-        for name in dict.fromkeys((BASELINE, *names)):
-            for ratio in study.ratios:
-                outcome = known.get((name, ratio, seed))
-                if outcome is None:
-                    outcome = bench.run(name, ratio, seed)
-                    results.write(json.dumps(asdict(outcome)))
-                    tell(outcome)
-                yield outcome
+    contenders = dict.fromkeys((BASELINE, *names))
+    with LineFile(file) as results:
+        for seed, name, ratio in product(range(study.seeds), contenders, study.ratios):
+            outcome = known.get((name, ratio, seed))
+            if outcome is None:
+                outcome = bench.run(name, ratio, seed)
+                results.write(json.dumps(asdict(outcome)))
+                tell(outcome)
+            yield outcome
 
 
 def read_outcomes(file: Path) -> list[Outcome]:

@@ -89,13 +89,12 @@ def evaluate_fit(
     known = read_outcomes(log)
     missing = [piece for piece in pieces if piece not in known]
     if missing:
-        with told(run.folder) as progress, ray_session():
+        with told(run.folder) as progress, ray_session(), LineFile(log) as results:
             slots = cluster_slots(concurrency)
             setting = _setting(run, options, slots, say, progress)
             _train_scouts(run, setting, missing, slots, say, progress)
             kept = [known[piece] for piece in pieces if piece in known]
             progress.stage("evaluation", len(pieces), len(kept), sum(one.select_s + one.train_s for one in kept))
-            results = LineFile(log)
             for done, (piece, outcome) in enumerate(spread(train_piece, missing, slots, setting), 1):
                 known[piece] = outcome
                 results.write(json.dumps({**asdict(piece), **asdict(outcome)}))
