@@ -48,7 +48,10 @@ class JudgeWorker:
 
 
 class JudgePool:
-    """As many judges as there are places, until `close`.
+    """As many judges as there are places, from the first cell on until `close`.
+
+    A search that goes on may have no cell left to judge. Then none is started: a process that Ray (2.60) is told
+    to end while it is being made may keep its place for ever, and the next judge would wait for it.
 
     Which worker judges a cell changes nothing of the judgement, so what a worker that died was asked is asked of
     another. (Ray's own restarts would want the constructor's arguments kept alive, and say so at every start.)
@@ -66,7 +69,7 @@ class JudgePool:
         self._chunk, self._setting = chunk, setting
         self._weights = None if weights is None else [ray.put(weights)]
         self._worker = ray.remote(JudgeWorker).options(num_cpus=slots.cpus, num_gpus=slots.gpus)
-        self._actors: list[Any] = [self._start() for _ in range(slots.concurrency)]
+        self._places, self._actors = slots.concurrency, list[Any]()
         self._deaths_left = POLICIES[Fault.WORKER].retries * slots.concurrency
 
     def _start(self) -> Any:
@@ -79,6 +82,8 @@ class JudgePool:
             WorkersError: Workers died more often than the failure policy allows.
         """
         waiting = deque(cells[i : i + self._chunk] for i in range(0, len(cells), self._chunk))
+        if waiting and not self._actors:
+            self._actors = [self._start() for _ in range(self._places)]
         busy: dict[Any, tuple[Any, Sequence[str]]] = {}
         idle = list(self._actors)
         while waiting or busy:

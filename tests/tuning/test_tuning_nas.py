@@ -6,8 +6,10 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -209,6 +211,15 @@ def test_a_taken_name_and_other_data_are_refused(data: Dataset, tmp_path: Path) 
         create_nas_run(experiment("taken"), data, tmp_path, Silent(), command="test")
     with pytest.raises(DataError, match="began on data"):
         open_nas_run(tmp_path / "taken", data.thin(100), Silent())
+
+
+def test_no_judge_is_started_where_nothing_is_left_to_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+    monkeypatch.setattr(JudgePool, "_start", lambda pool: started.append(1))
+    slots = SimpleNamespace(cpus=1, gpus=0, concurrency=2)
+    with closing(JudgePool(None, None, slots, chunk=2)) as pool:  # type: ignore[arg-type]
+        assert list(pool.judge([])) == []
+    assert not started
 
 
 def test_the_log_of_candidates_keeps_what_is_there_and_names_a_bad_line(tmp_path: Path) -> None:
