@@ -144,9 +144,8 @@ class Jobs:
         if result is not None and not failed and name in self.search.running:
             self._report(name, result)
         self.search.end(name, samples, failed)
-        self.search.ledger.update(
-            name, samples, None
-        )  # a foreign scheduler trains on where the search has ended it
+        # A foreign scheduler trains on where the search has ended the trial.
+        self.search.ledger.update(name, samples, None)
 
     def _report(self, name: str, result: Mapping[str, Any]) -> Verdict:
         """Hand a report to the search, with its score if it reached a rung.
